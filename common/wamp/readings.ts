@@ -95,18 +95,18 @@ export function parseReadingsBatch(value: unknown): ReadingsBatch {
 
 // Runs for each of up to 200,000 readings a second: no allocation on the good path.
 function checkReading(value: unknown, index: number, streams: readonly StreamDeclaration[]): void {
-  const fault = (rule: string): never => {
-    throw new AppError('invalid-arguments', `readings[${index}] ${rule}`, {
+  const fault = (rule: string) =>
+    new AppError('invalid-arguments', `readings[${index}] ${rule}`, {
       details: { field: `readings[${index}]` },
     });
-  };
-  if (!Array.isArray(value) || value.length !== 3) fault('must be [stream, at, value]');
+
+  if (!Array.isArray(value) || value.length !== 3) throw fault('must be [stream, at, value]');
   const [stream, at, reading] = value as unknown[];
   const declaration = typeof stream === 'number' ? streams[stream] : undefined;
-  if (!declaration) return fault('must name a stream by its index in streams');
+  if (!declaration) throw fault('must name a stream by its index in streams');
   if (!Number.isSafeInteger(at) || (at as number) < 0 || (at as number) > latestAt)
     fault('must have a time in epoch milliseconds');
-  if (!fits(reading, declaration.type)) fault(`must have a value of type ${declaration.type}`);
+  if (!fits(reading, declaration.type)) throw fault(`must have a value of type ${declaration.type}`);
 }
 
 function fits(value: unknown, type: ReadingType): boolean {
