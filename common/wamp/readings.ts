@@ -104,8 +104,9 @@ function checkReading(value: unknown, index: number, streams: readonly StreamDec
   const [stream, at, reading] = value as unknown[];
   const declaration = typeof stream === 'number' ? streams[stream] : undefined;
   if (!declaration) throw fault('must name a stream by its index in streams');
-  if (!Number.isSafeInteger(at) || (at as number) < 0 || (at as number) > latestAt)
-    fault('must have a time in epoch milliseconds');
+  if (!Number.isSafeInteger(at) || (at as number) < 0 || (at as number) > latestAt) {
+    throw fault('must have a time in epoch milliseconds');
+  }
   if (!fits(reading, declaration.type)) throw fault(`must have a value of type ${declaration.type}`);
 }
 

@@ -1,0 +1,39 @@
+import {
+  BoardCredentialEntity,
+  BoardEntity,
+  BoardLabelEntity,
+  BoardModuleEntity,
+  BoardSessionEntity,
+  EnrolmentCodeEntity,
+  StoredContractEntity,
+} from './boards.ts';
+import { ConductorEntity, LeaseEntity, RouterEntity, TaskRunEntity, WampAgentEntity } from './processes.ts';
+import { BoardSpoolEntity, ReadingGapEntity, StreamEntity } from './readings.ts';
+import { AuditEventEntity, EventEntity, IdempotencyKeyEntity } from './records.ts';
+import { ApiKeyEntity, MembershipEntity, TenantEntity, UserEntity, UserSessionEntity } from './tenants.ts';
+
+export const entities = [
+  TenantEntity,
+  UserEntity,
+  UserSessionEntity,
+  MembershipEntity,
+  ApiKeyEntity,
+  BoardEntity,
+  BoardLabelEntity,
+  BoardCredentialEntity,
+  EnrolmentCodeEntity,
+  BoardSessionEntity,
+  StoredContractEntity,
+  BoardModuleEntity,
+  RouterEntity,
+  WampAgentEntity,
+  ConductorEntity,
+  LeaseEntity,
+  TaskRunEntity,
+  StreamEntity,
+  BoardSpoolEntity,
+  ReadingGapEntity,
+  EventEntity,
+  IdempotencyKeyEntity,
+  AuditEventEntity,
+];

@@ -1,0 +1,43 @@
+/** What a database error allows: see database.ts. */
+export type FaultKind =
+  /** The server undid the transaction: run it again from the start. */
+  | 'rollback'
+  /** The connection or the node is unusable: go elsewhere or come back later. */
+  | 'connection'
+  | 'final';
+
+const rollbackErrnos = new Set([1205, 1213]);
+/**
+ * 1040 too many connections, 1047 node not ready (Galera), 1053 server shutdown, 1927 killed,
+ * 2006/2013 server gone. Access errors (1044, 1045) are final.
+ */
+const connectionErrnos = new Set([1040, 1047, 1053, 1152, 1158, 1159, 1160, 1161, 1290, 1927, 2006, 2013]);
+const connectionCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'PROTOCOL_CONNECTION_LOST',
+  'PROTOCOL_SEQUENCE_TIMEOUT',
+]);
+
+export function faultKind(error: unknown): FaultKind {
+  if (typeof error !== 'object' || error === null) return 'final';
+  const { errno, code, message } = error as { errno?: number; code?: string; message?: string };
+  if (errno !== undefined && rollbackErrnos.has(errno)) return 'rollback';
+  if (errno !== undefined && connectionErrnos.has(errno)) return 'connection';
+  if (code !== undefined && connectionCodes.has(code)) return 'connection';
+  if (message !== undefined && /closed state|Connection lost|Pool is closed/.test(message))
+    return 'connection';
+  return 'final';
+}
+
+/** MySQL 1062; `constraint` is the name of the violated key when the message has it. */
+export function isDuplicate(error: unknown, constraint?: string): boolean {
+  const { errno, message } = (error ?? {}) as { errno?: number; message?: string };
+  return errno === 1062 && (constraint === undefined || (message ?? '').includes(constraint));
+}
