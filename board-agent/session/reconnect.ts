@@ -1,0 +1,67 @@
+/**
+ * When to try again: for ever, full jitter, and never in step with other boards. Pure: the caller
+ * sleeps.
+ *
+ * | what happened                        | next delay                                        |
+ * |--------------------------------------|---------------------------------------------------|
+ * | an established session was lost      | random within the server's spread, and no less    |
+ * |                                      | than the back-off when it did not live 30 s        |
+ * | unreachable, no welcome, "not yet"   | random below 1 s, 2 s, 4 s … 60 s                 |
+ * | refused (revoked, unknown, wrong key)| 60 s, ± 10 %: it may be healed on the server       |
+ */
+import { backoffDelayMs } from '../../common/runtime/backoff.ts';
+
+export interface Attempt {
+  /** established: hello was answered; refused: the identity was not let in; failed: anything else. */
+  outcome: 'established' | 'refused' | 'failed';
+  /** How long the established session lived. */
+  livedMs?: number;
+  /** What the server asked for. */
+  retryAfterMs?: number;
+}
+
+export const reconnectLimits = {
+  baseMs: 1000,
+  capMs: 60_000,
+  resetAfterMs: 30_000,
+  refusedMs: 60_000,
+} as const;
+
+export interface ReconnectPolicy {
+  /** Milliseconds until the next attempt. `spreadMs` is the server's window for lost sessions. */
+  delayAfter(attempt: Attempt, spreadMs: number): number;
+}
+
+export function createReconnectPolicy(random: () => number = Math.random): ReconnectPolicy {
+  const { baseMs, capMs, resetAfterMs, refusedMs } = reconnectLimits;
+  let failures = 0;
+  const backoff = () => {
+    const delayMs = backoffDelayMs(failures, { baseMs, capMs, random });
+    failures += 1;
+    return delayMs;
+  };
+
+  return {
+    delayAfter({ outcome, livedMs = 0, retryAfterMs = 0 }, spreadMs) {
+      if (outcome === 'refused') {
+        failures += 1;
+        return Math.max(retryAfterMs, Math.round(refusedMs * (0.9 + 0.2 * random())));
+      }
+      if (outcome === 'failed') return Math.max(retryAfterMs, backoff());
+      const spread = Math.floor(random() * spreadMs);
+      if (livedMs < resetAfterMs) return Math.max(spread, backoff());
+      failures = 0;
+      return spread;
+    },
+  };
+}
+
+/** The list in an order of this board's own: boards spread over a cell's routers. */
+export function shuffled<T>(items: readonly T[], random: () => number = Math.random): T[] {
+  const result = [...items];
+  for (let index = result.length - 1; index > 0; index -= 1) {
+    const other = Math.floor(random() * (index + 1));
+    [result[index], result[other]] = [result[other] as T, result[index] as T];
+  }
+  return result;
+}
