@@ -20,6 +20,7 @@ const tables: readonly [name: string, definition: string][] = [
     `id ${uuid} NOT NULL,
      name ${text(100)} NOT NULL,
      slug ${ascii(63)} NOT NULL,
+     reading_retention_days INT UNSIGNED NULL,
      version INT UNSIGNED NOT NULL DEFAULT 1,
      created_at DATETIME(3) NOT NULL,
      updated_at DATETIME(3) NOT NULL,

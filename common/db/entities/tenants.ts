@@ -6,6 +6,8 @@ export interface Tenant {
   id: string;
   name: string;
   slug: string;
+  /** Shorter than the installation's retention; null = the installation's. */
+  readingRetentionDays: number | null;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -18,6 +20,7 @@ export const TenantEntity = new EntitySchema<Tenant>({
     id: uuid('id', { primary: true }),
     name: text('name', 100),
     slug: ascii('slug', 63),
+    readingRetentionDays: whole('reading_retention_days', nullable),
     version: whole('version', { default: 1 }),
     createdAt: time('created_at'),
     updatedAt: time('updated_at'),
