@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createConnection } from 'mysql2/promise';
+import { parseDatabaseUrl } from '../../common/db/database-url.ts';
 import { run } from '../setup/exec.ts';
 import type { MariadbTools } from '../setup/mariadb.ts';
 import { socketPath } from './socket-path.ts';
@@ -97,8 +98,16 @@ function initStatements({ password, initSql }: MariadbOptions): string[] {
   ];
 }
 
+/** A round trip to the first server of a DATABASE_URL. */
 export async function selectOne(url: string): Promise<void> {
-  const connection = await createConnection({ uri: url, connectTimeout: 2_000 });
+  const { nodes, username, password, schema } = parseDatabaseUrl(url);
+  const connection = await createConnection({
+    ...nodes[0],
+    user: username,
+    password,
+    database: schema,
+    connectTimeout: 2_000,
+  });
   try {
     await connection.query('SELECT 1');
   } finally {

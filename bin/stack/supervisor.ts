@@ -37,6 +37,8 @@ export interface Supervisor {
 
 export interface SupervisorOptions {
   logDir: string;
+  /** Variables for every part, over its own: the mark by which leftovers are found. */
+  env?: NodeJS.ProcessEnv;
   /** Called after every spawn and exit: processes() has changed. */
   onChange?: () => void;
   /** One line for the person who watches: a part died and is started again. */
@@ -109,7 +111,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     const child = spawn(part.command, part.args, {
       detached: true,
       stdio: ['ignore', log, log],
-      env: part.env ?? process.env,
+      env: { ...(part.env ?? process.env), ...options.env },
       cwd: part.cwd,
     });
     closeSync(log);

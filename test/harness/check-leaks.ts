@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll } from 'vitest';
-import { findMarked, requireNoneLeft } from './leaks.ts';
+import { findMarked } from '../../bin/stack/marked-processes.ts';
+import { requireNoneLeft } from './leaks.ts';
 
 const mark = 'BOARDWALK_TEST_FILE';
 const file = randomUUID();

@@ -1,6 +1,7 @@
 /** The last check of a run: whatever the tests and the shared parts started is gone. */
 import { randomUUID } from 'node:crypto';
-import { findMarked, requireNoneLeft } from './leaks.ts';
+import { findMarked } from '../../bin/stack/marked-processes.ts';
+import { requireNoneLeft } from './leaks.ts';
 
 const mark = 'BOARDWALK_TEST_RUN';
 
