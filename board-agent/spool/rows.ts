@@ -1,0 +1,71 @@
+/** Single steps on the spool's tables; all of them run inside a transaction of store.ts. */
+import { randomUUID } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import type { StreamDeclaration } from '../../common/wamp/readings.ts';
+import type { SpoolState } from './database.ts';
+import { recordGap } from './trim.ts';
+
+const maxRefusedRows = 10_000;
+/** Free pages that are given back to the file system at a time. */
+const vacuumPages = 256;
+
+export function streamId(db: DatabaseSync, ids: Map<string, number>, stream: StreamDeclaration): number {
+  const { name, type, unit } = stream;
+  const key = `${name}\n${type}\n${unit}`;
+  const known = ids.get(key);
+  if (known !== undefined) return known;
+  db.prepare('INSERT OR IGNORE INTO streams (name, type, unit) VALUES (?, ?, ?)').run(name, type, unit);
+  const find = db.prepare('SELECT id FROM streams WHERE name = ? AND type = ? AND unit = ?');
+  const id = Number(find.get(name, type, unit)?.id);
+  ids.set(key, id);
+  return id;
+}
+
+export function moveToRefused(
+  db: DatabaseSync,
+  state: SpoolState,
+  seq: number,
+  reason: string,
+  now: number,
+): boolean {
+  const moved = db
+    .prepare(
+      `INSERT INTO refused (epoch, seq, stream, at, value, reason, refused_at)
+       SELECT ?, seq, name, at, value, ?, ? FROM readings JOIN streams ON streams.id = stream WHERE seq = ?`,
+    )
+    .run(state.epoch, reason.slice(0, 500), now, seq);
+  if (moved.changes === 0) return false;
+  db.prepare('DELETE FROM readings WHERE seq = ?').run(seq);
+  db.prepare('DELETE FROM refused WHERE id <= (SELECT max(id) FROM refused) - ?').run(maxRefusedRows);
+  recordGap(db, seq, seq, 'refused');
+  return true;
+}
+
+/**
+ * The file has lost commits (a disk that lies, a copy put back): numbers were given a second time.
+ * What came before is on the server; what is new goes on in a new epoch.
+ */
+export function renumber(db: DatabaseSync, next: SpoolState, from: number): void {
+  const shift = from - 1;
+  db.prepare('DELETE FROM readings WHERE seq < ?').run(from);
+  db.prepare('DELETE FROM gaps WHERE to_seq < ?').run(from);
+  db.exec('DELETE FROM marks');
+  db.prepare('UPDATE readings SET seq = seq - ?').run(shift);
+  db.prepare('UPDATE gaps SET from_seq = max(1, from_seq - ?), to_seq = to_seq - ?').run(shift, shift);
+  next.epoch = randomUUID();
+  next.nextSeq -= shift;
+  next.ackedSeq = 0;
+  next.unverifiedFrom = undefined;
+}
+
+export function vacuum(db: DatabaseSync): void {
+  const free = Number(db.prepare('PRAGMA freelist_count').get()?.freelist_count);
+  if (free >= vacuumPages) db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
+}
+
+export function countMissing(db: DatabaseSync, ackedSeq: number): number {
+  const missing = db
+    .prepare('SELECT sum(to_seq - max(from_seq, ? + 1) + 1) AS n FROM gaps WHERE to_seq > ?')
+    .get(ackedSeq, ackedSeq)?.n;
+  return Number(missing ?? 0);
+}
