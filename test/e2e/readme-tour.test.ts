@@ -1,0 +1,52 @@
+/** The README's tour, typed as it stands, in one shell. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startStack, type TestStack } from '../harness/stack.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+let stack: TestStack;
+
+beforeAll(async () => {
+  stack = await startStack({ demo: true });
+}, 120_000);
+
+afterAll(async () => {
+  await stack?.stop();
+}, 60_000);
+
+/** The blocks marked `sh tour`, in order: one script. */
+function tourScript(): string {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  return [...readme.matchAll(/^```sh tour\n(.*?)^```/gms)].map((match) => match[1]).join('\n');
+}
+
+function runShell(script: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const env = {
+      ...process.env,
+      BOARDWALK_HOME: stack.home,
+      PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
+    };
+    const running = execFile('bash', ['-s'], { cwd: root, env, timeout: 90_000 }, (error, stdout, stderr) => {
+      if (error) reject(new Error(`the tour failed:\n${stdout}\n${stderr}`, { cause: error }));
+      else resolve(stdout);
+    });
+    running.stdin?.end(`set -eu\n${script}`);
+  });
+}
+
+describe('README tour', () => {
+  it('does what the README says', async () => {
+    const output = await runShell(tourScript());
+    expect(output).toContain('"name":"demo-gateway"');
+    expect(output).toContain('"name":"my-gateway"');
+    expect(output).toContain('system/cpu');
+    expect(output).toContain('"ackedSeq"');
+    expect(output).toContain('"hello"');
+    expect(output).toMatch(/event: presence\n(?:.*\n)*data: .*"status":"offline"/);
+    expect(output).toContain('"code":"board-offline"');
+  }, 120_000);
+});
