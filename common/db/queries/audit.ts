@@ -2,6 +2,8 @@ import type { EntityManager } from 'typeorm';
 import type { JsonObject } from '../../runtime/guards.ts';
 
 export interface AuditRecord {
+  /** When it happened; left out, now. */
+  at?: Date;
   tenantId?: string | null;
   actorKind: 'user' | 'key' | 'board' | 'enrolee' | 'process' | 'anonymous';
   /** User name, key id, board uuid or process name. Never a secret. */
@@ -19,9 +21,9 @@ export interface AuditRecord {
 /** Writes audit rows; inside the transaction of the change that they record. */
 export async function recordAudit(manager: EntityManager, ...records: readonly AuditRecord[]): Promise<void> {
   if (records.length === 0) return;
-  const at = new Date();
+  const now = new Date();
   const rows = records.map((each) => [
-    at,
+    each.at ?? now,
     each.tenantId ?? null,
     each.actorKind,
     each.actor.slice(0, 150),
