@@ -1,0 +1,109 @@
+/**
+ * The one table of who may do what: operationId × role. What it does not grant is refused. It is
+ * asked before a request's body is read (may any of the caller's roles do this?), again for the
+ * tenant that the target belongs to (access.ts), and for `can` of `GET /v1/me`.
+ */
+import type { TenantRole } from '../../common/db/roles.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { OperationId } from './operation.ts';
+
+export type Role = TenantRole | 'admin';
+
+export interface Permission {
+  /** `everyone`: also without signing in. `signed-in`: whoever has a valid session or key. */
+  roles: readonly Role[] | 'everyone' | 'signed-in';
+  /** Which API keys: `unscoped` = only keys that are not limited to some boards. */
+  keys: 'any' | 'unscoped' | 'none';
+}
+
+const installation: readonly Role[] = ['admin'];
+const owners: readonly Role[] = [...installation, 'admin_iot_project'];
+const managers: readonly Role[] = [...owners, 'manager_iot_project'];
+const readers: readonly Role[] = [...managers, 'user_iot'];
+
+export const permissions: Readonly<Record<OperationId, Permission>> = {
+  login: { roles: 'everyone', keys: 'any' },
+  logout: { roles: 'signed-in', keys: 'none' },
+  getMe: { roles: 'signed-in', keys: 'any' },
+  updateMe: { roles: 'signed-in', keys: 'none' },
+
+  listUsers: { roles: installation, keys: 'none' },
+  createUser: { roles: installation, keys: 'none' },
+  getUser: { roles: installation, keys: 'none' },
+  updateUser: { roles: installation, keys: 'none' },
+  deleteUser: { roles: installation, keys: 'none' },
+
+  listTenants: { roles: 'signed-in', keys: 'any' },
+  createTenant: { roles: installation, keys: 'none' },
+  getTenant: { roles: readers, keys: 'any' },
+  updateTenant: { roles: owners, keys: 'unscoped' },
+  deleteTenant: { roles: installation, keys: 'none' },
+  listMembers: { roles: managers, keys: 'unscoped' },
+  // A key must not make itself or others mightier than it is.
+  setMember: { roles: owners, keys: 'none' },
+  removeMember: { roles: owners, keys: 'none' },
+  listApiKeys: { roles: owners, keys: 'none' },
+  createApiKey: { roles: owners, keys: 'none' },
+  getApiKey: { roles: owners, keys: 'none' },
+  revokeApiKey: { roles: owners, keys: 'none' },
+  listTenantAuditEvents: { roles: owners, keys: 'unscoped' },
+  listAuditEvents: { roles: installation, keys: 'none' },
+
+  listBoards: { roles: readers, keys: 'any' },
+  createBoard: { roles: owners, keys: 'unscoped' },
+  countBoards: { roles: readers, keys: 'any' },
+  listBoardPositions: { roles: readers, keys: 'any' },
+  getBoard: { roles: readers, keys: 'any' },
+  updateBoard: { roles: managers, keys: 'any' },
+  deleteBoard: { roles: owners, keys: 'any' },
+  createEnrolmentCode: { roles: owners, keys: 'any' },
+  revokeBoard: { roles: owners, keys: 'any' },
+  reinstateBoard: { roles: owners, keys: 'any' },
+  listBoardSessions: { roles: readers, keys: 'any' },
+  listProcedures: { roles: readers, keys: 'any' },
+  callProcedure: { roles: managers, keys: 'any' },
+  listStreams: { roles: readers, keys: 'any' },
+  getReadings: { roles: readers, keys: 'any' },
+  getCompleteness: { roles: readers, keys: 'any' },
+  streamEvents: { roles: readers, keys: 'any' },
+
+  getOpenapi: { roles: 'everyone', keys: 'any' },
+  getHealth: { roles: 'everyone', keys: 'any' },
+  getReadiness: { roles: 'everyone', keys: 'any' },
+  getMetrics: { roles: 'everyone', keys: 'any' },
+};
+
+export const operationIds = Object.keys(permissions) as OperationId[];
+
+/** May a holder of `role` do this; `undefined` = signed in, without a role. Keys see `allowsKey`. */
+export function allowsRole(operationId: OperationId, role: Role | undefined): boolean {
+  const { roles } = permissions[operationId];
+  return typeof roles === 'string' || (role !== undefined && roles.includes(role));
+}
+
+function allowsKind(operationId: OperationId, principal: Principal): boolean {
+  const { roles, keys } = permissions[operationId];
+  if (principal.kind === 'anonymous') return roles === 'everyone';
+  if (principal.kind === 'user' || roles === 'everyone') return true;
+  return keys === 'any' || (keys === 'unscoped' && principal.scope.boards === null);
+}
+
+/** May the principal do this in a tenant. */
+export function allowsInTenant(operationId: OperationId, principal: Principal, tenantId: string): boolean {
+  return allowsKind(operationId, principal) && allowsRole(operationId, roleIn(principal, tenantId));
+}
+
+/** May the principal do this anywhere at all: with any of its roles. */
+export function allowsAnywhere(operationId: OperationId, principal: Principal): boolean {
+  if (!allowsKind(operationId, principal)) return false;
+  const roles: (Role | undefined)[] = principal.memberships.map((each) => each.role);
+  return [undefined, ...(principal.isAdmin ? (['admin'] as const) : []), ...roles].some((role) =>
+    allowsRole(operationId, role),
+  );
+}
+
+/** The principal's role in a tenant; undefined = the tenant does not exist for it. */
+export function roleIn(principal: Principal, tenantId: string): Role | undefined {
+  if (principal.isAdmin) return 'admin';
+  return principal.memberships.find((each) => each.tenantId === tenantId)?.role;
+}

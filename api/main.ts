@@ -1,0 +1,39 @@
+/** `node api/main.ts`: the HTTP API as a process. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createDatabase, waitForDatabase } from '../common/db/database.ts';
+import { runProcess } from '../common/runtime/lifecycle.ts';
+import { createLogger, type LogLevel, logLevels } from '../common/runtime/logger.ts';
+import { createApp } from './app.ts';
+import { loadApiConfig } from './config.ts';
+import { createApiMetrics } from './http/metrics.ts';
+
+const level =
+  logLevels.find((each) => each === process.env.BOARDWALK_LOG_LEVEL) ?? ('info' satisfies LogLevel);
+const logger = createLogger('api', level);
+
+await runProcess(logger, async (lifecycle) => {
+  const config = loadApiConfig(process.env);
+  const metrics = createApiMetrics();
+  const database = createDatabase({
+    url: config.databaseUrl,
+    logger,
+    onRetry: (kind) => metrics.countDatabaseRetry(kind),
+  });
+  lifecycle.onStop('database', () => database.close());
+  await waitForDatabase(database, logger, lifecycle.stopping);
+
+  const app = await createApp({ config, database, logger, metrics, stopping: lifecycle.stopping });
+  const server = createServer(app);
+  lifecycle.onStop('http server', async () => {
+    const closed = once(server, 'close');
+    server.close();
+    server.closeIdleConnections();
+    await closed;
+  });
+  server.listen(config.port, config.host);
+  await once(server, 'listening');
+  const { address, port } = server.address() as AddressInfo;
+  logger.info({ address, port }, 'listening');
+});

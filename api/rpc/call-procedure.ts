@@ -1,0 +1,155 @@
+/**
+ * `POST /v1/boards/{board}/rpc/{procedure}`: the API's part of a call. It answers within the
+ * caller's `timeoutMs`, counted from the arrival of the request, whatever the parts behind it do.
+ */
+import type { Database } from '../../common/db/database.ts';
+import type { AuditRecord } from '../../common/db/queries/audit.ts';
+import type { RelayCall, RelayResult } from '../../common/relay/messages.ts';
+import type { RelayClient } from '../../common/relay/relay-client.ts';
+import { AppError } from '../../common/runtime/app-error.ts';
+import { isReservedProcedure } from '../../common/wamp/uris.ts';
+import { scopeAllowsProcedure } from '../auth/principal.ts';
+import { type ApiRequest, type HandlersOf, streamed } from '../http/operation.ts';
+import { allowsInTenant } from '../http/permissions.ts';
+import { asAppError } from '../http/problem.ts';
+import type { AuditBatch } from './audit-batch.ts';
+import { type CallTarget, getCallTarget } from './call-target.ts';
+import { createProgressAnswer, wantsProgress } from './progress-answer.ts';
+import type { RpcMetrics } from './rpc-metrics.ts';
+
+export interface RpcParts {
+  database: Database;
+  relay: RelayClient;
+  audit: AuditBatch;
+  metrics: RpcMetrics;
+}
+
+type Request = ApiRequest<'callProcedure'>;
+
+const defaultTimeoutMs = 30_000;
+
+export function createRpcHandlers(parts: RpcParts): HandlersOf<'callProcedure'> {
+  return {
+    async callProcedure(request) {
+      const timeoutMs = request.body?.timeoutMs ?? defaultTimeoutMs;
+      const endsAt = request.context.startedAt + timeoutMs;
+      const target = await withinDeadline(findTarget(parts, request), endsAt, timeoutMs);
+      const { response } = request.http;
+      const gone = new AbortController();
+      const leave = () => gone.abort();
+      response.once('close', leave);
+      try {
+        const run = { request, target, endsAt, signal: gone.signal };
+        if (!wantsProgress(request.http.request)) return { status: 200, body: await callBoard(parts, run) };
+        const answer = createProgressAnswer(response, request.context.requestId);
+        await answer.run((onProgress) => callBoard(parts, { ...run, onProgress }));
+        return streamed;
+      } finally {
+        response.off('close', leave);
+      }
+    },
+  };
+}
+
+interface Run {
+  request: Request;
+  target: CallTarget;
+  endsAt: number;
+  /** The client went away. */
+  signal: AbortSignal;
+  onProgress?: (value: unknown) => Promise<void>;
+}
+
+async function callBoard({ relay, audit, metrics }: RpcParts, run: Run): Promise<RelayResult> {
+  const { request, target, signal, onProgress } = run;
+  let outcome = 'ok';
+  try {
+    const { session } = target;
+    if (session === undefined) throw new AppError('board-offline', 'the board is not connected');
+    const call = toRelayCall(run, session.id);
+    return await relay.call(session.cell, call, { signal, ...(onProgress && { onProgress }) });
+  } catch (error) {
+    const failure = describeFailure(asAppError(error), target);
+    outcome = signal.aborted ? 'caller-gone' : failure.code;
+    throw failure;
+  } finally {
+    audit.add(toAuditRecord(request, target, outcome));
+    metrics.observe(outcome, performance.now() - request.context.startedAt);
+  }
+}
+
+/** The board of the call, after all that can be refused without asking it. */
+async function findTarget({ database }: RpcParts, request: Request): Promise<CallTarget> {
+  const { principal, path, query } = request;
+  const target = await database.read((manager) =>
+    getCallTarget(manager, principal, path.board, query.tenant),
+  );
+  if (!allowsInTenant(request.operationId, principal, target.tenantId))
+    throw new AppError('forbidden', 'your role in the tenant does not allow calls');
+  if (isReservedProcedure(path.procedure))
+    throw new AppError('forbidden', "procedures of 'operation' are called by operations only");
+  if (!scopeAllowsProcedure(principal.scope, path.procedure))
+    throw new AppError('forbidden', `the key's scope does not include the procedure '${path.procedure}'`);
+  return target;
+}
+
+function toRelayCall({ request, target, endsAt, onProgress }: Run, sessionId: string): RelayCall {
+  const { body, path, principal, context } = request;
+  return {
+    boardUuid: target.uuid,
+    sessionId,
+    procedure: path.procedure,
+    ...(body?.args && { args: body.args }),
+    ...(body?.kwargs && { kwargs: body.kwargs }),
+    timeoutMs: Math.max(1, Math.floor(endsAt - performance.now())),
+    contractsHash: target.contractsHash,
+    requestId: context.traceparent,
+    caller: { kind: principal.kind === 'key' ? 'key' : 'user', id: principal.id },
+    ...(onProgress && { progress: true }),
+  };
+}
+
+/** Adds what the API knows: a board may also turn out to be offline at the relay. */
+function describeFailure(error: AppError, target: CallTarget): AppError {
+  if (error.code !== 'board-offline') return error;
+  return new AppError('board-offline', error.message, {
+    cause: error,
+    details: {
+      ...error.details,
+      boardStatus: target.status,
+      lastSeenAt: target.lastSeenAt?.toISOString() ?? null,
+    },
+  });
+}
+
+function toAuditRecord(
+  { principal, path, context }: Request,
+  target: CallTarget,
+  result: string,
+): AuditRecord {
+  return {
+    tenantId: target.tenantId,
+    actorKind: principal.kind,
+    actor: principal.kind === 'key' ? principal.id : principal.name,
+    action: 'callProcedure',
+    targetKind: 'board',
+    target: target.uuid,
+    remoteAddress: context.remoteAddress,
+    result,
+    detail: { procedure: path.procedure, requestId: context.requestId },
+  };
+}
+
+/** For the steps before the call: a database that hangs must not hold the caller beyond its deadline. */
+async function withinDeadline<T>(work: Promise<T>, endsAt: number, timeoutMs: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new AppError('deadline-exceeded', `no answer within ${timeoutMs} ms`)),
+    Math.max(0, endsAt - performance.now()),
+  );
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
