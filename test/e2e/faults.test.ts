@@ -44,11 +44,7 @@ afterAll(async () => {
 /** One stream that counts 1, 2, 3 …: a hole or a double shows in its values. */
 const countingSettings = {
   sources: [
-    {
-      type: 'simulated',
-      module: 'sim',
-      streams: [{ name: 'count', type: 'number', waveform: 'counter', rateHz: 50 }],
-    },
+    { kind: 'simulated', module: 'sim', streams: [{ name: 'count', waveform: 'counter', rateHz: 50 }] },
   ],
 };
 
