@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { SetupError } from './progress.ts';
 
 export interface RunOptions {
   env?: NodeJS.ProcessEnv;
@@ -36,7 +37,7 @@ export async function run(
     options.signal?.throwIfAborted();
     if (code === 0) return out.join('');
     const said = lastLines(err.join('') || out.join(''), 12);
-    throw new Error(`${command} ${args[0] ?? ''} failed (${code})${said === '' ? '' : `:\n${said}`}`);
+    throw new SetupError(`${command} ${args[0] ?? ''} failed (${code})${said === '' ? '' : `:\n${said}`}`);
   } finally {
     options.signal?.removeEventListener('abort', abort);
   }

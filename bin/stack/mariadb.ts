@@ -50,6 +50,8 @@ export async function createMariadbPart(options: MariadbOptions): Promise<Part> 
         `--datadir=${unfinished}`,
         '--auth-root-authentication-method=socket',
         '--skip-test-db',
+        // Does without the lookup of the machine's own name, which a bare machine can't answer.
+        '--force',
       ],
       options.signal ? { env, signal: options.signal } : { env },
     );
