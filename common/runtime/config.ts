@@ -19,6 +19,8 @@ export interface EnvReader {
   oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T;
   /** Comma-separated, empty parts dropped. */
   list(name: string, fallback: readonly string[]): string[];
+  /** Adds a fault that the caller found, to be reported with the others. */
+  fault(message: string): void;
   /** Throws ConfigError when any of the reads above met a fault. */
   finish(): void;
 }
@@ -88,6 +90,7 @@ export function createEnvReader(env: Env): EnvReader {
         .map((part) => part.trim())
         .filter((part) => part !== '');
     },
+    fault: (message) => void faults.push(message),
     finish() {
       if (faults.length > 0) throw new ConfigError(faults);
     },
