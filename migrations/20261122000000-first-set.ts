@@ -119,6 +119,15 @@ const tables: readonly [name: string, definition: string][] = [
      KEY ix_boards_type (tenant_id, type),
      CONSTRAINT fk_boards_tenant FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE NO ACTION ON UPDATE NO ACTION`,
   ],
+  // Boards whose readings are still to be cleared, in the background.
+  [
+    'deleted_boards',
+    `board_uuid ${uuid} NOT NULL,
+     tenant_id ${uuid} NOT NULL,
+     deleted_at DATETIME(3) NOT NULL,
+     PRIMARY KEY (board_uuid),
+     KEY ix_deleted_boards_deleted (deleted_at)`,
+  ],
   [
     'board_labels',
     `board_uuid ${uuid} NOT NULL,

@@ -4,6 +4,7 @@ import {
   BoardLabelEntity,
   BoardModuleEntity,
   BoardSessionEntity,
+  DeletedBoardEntity,
   EnrolmentCodeEntity,
   StoredContractEntity,
 } from './boards.ts';
@@ -23,6 +24,7 @@ export const entities = [
   BoardCredentialEntity,
   EnrolmentCodeEntity,
   BoardSessionEntity,
+  DeletedBoardEntity,
   StoredContractEntity,
   BoardModuleEntity,
   RouterEntity,

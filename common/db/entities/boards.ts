@@ -251,3 +251,21 @@ export const BoardModuleEntity = new EntitySchema<BoardModule>({
   },
   foreignKeys: ofBoard('fk_modules_board'),
 });
+
+/** A board that was deleted and whose readings are still to be cleared. */
+export interface DeletedBoard {
+  boardUuid: string;
+  tenantId: string;
+  deletedAt: Date;
+}
+
+export const DeletedBoardEntity = new EntitySchema<DeletedBoard>({
+  name: 'DeletedBoard',
+  tableName: 'deleted_boards',
+  columns: {
+    boardUuid: uuid('board_uuid', { primary: true }),
+    tenantId: uuid('tenant_id'),
+    deletedAt: time('deleted_at'),
+  },
+  indices: [{ name: 'ix_deleted_boards_deleted', columns: ['deletedAt'] }],
+});
