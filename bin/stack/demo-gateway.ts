@@ -1,10 +1,11 @@
 /** One gateway with live readings: enrolled through the API once, run by the real board agent. */
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { asObject, asString } from '../../common/runtime/guards.ts';
 import { run } from '../setup/exec.ts';
 import type { ApiClient } from './api-client.ts';
+import { readJsonFile } from './private-files.ts';
 import { childEnv } from './servers.ts';
 import { repositoryRoot } from './settings.ts';
 import type { Part } from './supervisor.ts';
@@ -21,6 +22,7 @@ export interface DemoOptions {
 }
 
 const program = join(repositoryRoot, 'bin/boardwalk-agent');
+const settings = join(import.meta.dirname, 'demo-settings.json');
 const boardPath = `/v1/boards/${demoBoardName}`;
 
 /** Creates and enrols the board at the first call; gives the part that runs it. */
@@ -28,25 +30,22 @@ export async function createDemoPart(options: DemoOptions): Promise<Part> {
   const { home, wampUrl, tenant, api } = options;
   const state = join(home, 'demo-board');
   const env = agentEnv();
-  await mkdir(state, { recursive: true, mode: 0o700 });
   const board = await api.find(boardPath);
-  if (board === undefined || board.status === 'registered' || !existsSync(join(state, 'identity.json'))) {
+  if (board === undefined || board.uuid !== (await enrolledUuid(state))) {
+    // The state of another installation's board is of no use for this one.
+    await rm(state, { recursive: true, force: true });
+    await mkdir(state, { recursive: true, mode: 0o700 });
     const code = board === undefined ? await createBoard(api, tenant) : await renewCode(api);
-    await run(program, ['enrol', '--state', state, '--url', wampUrl, '--code', code], {
+    await run(program, ['enrol', '--state', state, '--url', wampUrl, '--code', '-'], {
       env,
+      input: `${code}\n`,
       ...(options.signal ? { signal: options.signal } : {}),
     });
   }
-  return {
-    name: demoBoardName,
-    command: program,
-    args: ['run', '--state', state],
-    env,
-    ready: async () => {
-      const { status } = await api.request('GET', boardPath);
-      if (status !== 'online') throw new Error(`the board is ${String(status)}`);
-    },
-  };
+  // Once: who plays with it keeps the changes.
+  const own = join(state, 'settings.json');
+  if (!existsSync(own)) await copyFile(settings, own);
+  return identity === undefined ? undefined : asObject(identity, 'identity.json').boardUuid;
 }
 
 async function createBoard(api: ApiClient, tenant: string): Promise<string> {
