@@ -45,7 +45,22 @@ export async function createDemoPart(options: DemoOptions): Promise<Part> {
   // Once: who plays with it keeps the changes.
   const own = join(state, 'settings.json');
   if (!existsSync(own)) await copyFile(settings, own);
-  return identity === undefined ? undefined : asObject(identity, 'identity.json').boardUuid;
+  return {
+    name: demoBoardName,
+    command: program,
+    args: ['run', '--state', state],
+    env,
+    ready: async () => {
+      const { status } = await api.request('GET', boardPath);
+      if (status !== 'online') throw new Error(`the board is ${String(status)}`);
+    },
+  };
+}
+
+/** Which board the state folder's identity is for. */
+async function enrolledUuid(state: string): Promise<unknown> {
+  const identity = await readJsonFile(join(state, 'identity.json'));
+  return identity === undefined ? undefined : asObject(identity, 'identity.json').boardUuid; === undefined ? undefined : asObject(identity, 'identity.json').boardUuid;
 }
 
 async function createBoard(api: ApiClient, tenant: string): Promise<string> {
