@@ -1,0 +1,71 @@
+/** The conductor's HTTP port: health, readiness, metrics, and nothing else. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { messageOf } from '../common/runtime/app-error.ts';
+
+export interface StatusServerOptions {
+  host: string;
+  port: number;
+  /** Throws when the process cannot do its work. */
+  checkReady(): Promise<void>;
+  /** In Prometheus' text format. */
+  metrics(): Promise<{ contentType: string; text: string }>;
+}
+
+export interface StatusServer {
+  url: string;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  status: number;
+  contentType: string;
+  body: string;
+}
+
+export async function startStatusServer(options: StatusServerOptions): Promise<StatusServer> {
+  const server = createServer((request, response) => {
+    const path = request.method === 'GET' ? (request.url ?? '').split('?')[0] : undefined;
+    answer(options, path).then(
+      ({ status, contentType, body }) => {
+        response.writeHead(status, { 'content-type': contentType, 'cache-control': 'no-store' });
+        response.end(body);
+      },
+      (error: unknown) => response.writeHead(500).end(messageOf(error)),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    async close() {
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+async function answer(options: StatusServerOptions, path: string | undefined): Promise<Answer> {
+  const json = (status: number, body: object) => ({
+    status,
+    contentType: 'application/json',
+    body: JSON.stringify(body),
+  });
+  if (path === '/healthz') return json(200, { status: 'ok', uptimeSeconds: process.uptime() });
+  if (path === '/readyz') {
+    try {
+      await options.checkReady();
+      return json(200, { status: 'ready', checks: { database: 'ok' } });
+    } catch {
+      return json(503, { status: 'not-ready', checks: { database: 'failed' } });
+    }
+  }
+  if (path === '/metrics') {
+    const { contentType, text } = await options.metrics();
+    return { status: 200, contentType, body: text };
+  }
+  return json(404, { status: 'not-found' });
+}
