@@ -60,7 +60,7 @@ export async function createDemoPart(options: DemoOptions): Promise<Part> {
 /** Which board the state folder's identity is for. */
 async function enrolledUuid(state: string): Promise<unknown> {
   const identity = await readJsonFile(join(state, 'identity.json'));
-  return identity === undefined ? undefined : asObject(identity, 'identity.json').boardUuid; === undefined ? undefined : asObject(identity, 'identity.json').boardUuid;
+  return identity === undefined ? undefined : asObject(identity, 'identity.json').boardUuid;
 }
 
 async function createBoard(api: ApiClient, tenant: string): Promise<string> {
