@@ -8,7 +8,7 @@
  * Every part leads a process group of its own, so that what it spawned goes with it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -59,6 +59,13 @@ const restartDelayMs = { first: 100, cap: 5_000 };
 const healthyAfterMs = 30_000;
 /** sysexits.h EX_CONFIG: starting it again can't help. */
 const exitConfig = 78;
+const logLimitBytes = 10_000_000;
+
+/** Opens a log to append to; a long one is set aside first, so that two of them bound the disk that a restart takes. */
+function openLog(path: string): number {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > logLimitBytes) renameSync(path, `${path}.1`);
+  return openSync(path, 'a', 0o600);
+}
 
 async function withTimeout(work: Promise<void>): Promise<void> {
   const patience = new AbortController();
@@ -107,7 +114,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   /** One life of a part; gives back how it ended. */
   async function liveOnce(state: Running): Promise<string> {
     const { part } = state;
-    const log = openSync(logPath(part.name), 'a', 0o600);
+    const log = openLog(logPath(part.name));
     const child = spawn(part.command, part.args, {
       detached: true,
       stdio: ['ignore', log, log],
