@@ -1,6 +1,7 @@
 /** All operations of the contract with their handlers: each resource folder brings its part. */
 import type { ApiDeps } from './deps.ts';
 import type { Handlers, HandlersOf, OperationId } from './http/operation.ts';
+import { createRelayedHandlers } from './relayed-handlers.ts';
 import { createServiceHandlers } from './service/handlers.ts';
 
 /** Operations that nobody handles yet; the mount refuses a start when this is not exact. Must end up empty. */
@@ -40,11 +41,9 @@ export const pendingOperations = [
   'reinstateBoard',
   'listBoardSessions',
   'listProcedures',
-  'callProcedure',
   'listStreams',
   'getReadings',
   'getCompleteness',
-  'streamEvents',
 ] as const satisfies readonly OperationId[];
 
 type Handled = Exclude<OperationId, (typeof pendingOperations)[number]>;
@@ -52,6 +51,7 @@ type Handled = Exclude<OperationId, (typeof pendingOperations)[number]>;
 export function createHandlers(deps: ApiDeps): Partial<Handlers> {
   const handlers: HandlersOf<Handled> = {
     ...createServiceHandlers(deps),
+    ...createRelayedHandlers(deps),
   };
   return handlers;
 }

@@ -24,7 +24,8 @@ await runProcess(logger, async (lifecycle) => {
   lifecycle.onStop('database', () => database.close());
   await waitForDatabase(database, logger, lifecycle.stopping);
 
-  const app = await createApp({ config, database, logger, metrics, stopping: lifecycle.stopping });
+  const { stopping, onStop } = lifecycle;
+  const app = await createApp({ config, database, logger, metrics, stopping, onStop });
   const server = createServer(app);
   lifecycle.onStop('http server', async () => {
     const closed = once(server, 'close');

@@ -738,7 +738,7 @@ export interface components {
              * @description Put the token into a cookie for browsers.
              * @default false
              */
-            cookie?: boolean;
+            cookie: boolean;
         };
         Session: {
             /** @description Missing when it went into a cookie. */
@@ -797,7 +797,7 @@ export interface components {
             password: components["schemas"]["Password"];
             displayName?: components["schemas"]["Text"];
             /** @default false */
-            isAdmin?: boolean;
+            isAdmin: boolean;
         };
         UserUpdate: {
             version?: components["schemas"]["Version"];
@@ -912,7 +912,7 @@ export interface components {
             labels?: components["schemas"]["Labels"];
             location?: components["schemas"]["Location"];
             /** @default false */
-            mobile?: boolean;
+            mobile: boolean;
             /** @description Anything, up to 16 KiB. */
             extra?: {
                 [key: string]: unknown;
@@ -1032,8 +1032,8 @@ export interface components {
             kwargs?: {
                 [key: string]: unknown;
             };
-            /** @default 10000 */
-            timeoutMs?: number;
+            /** @default 30000 */
+            timeoutMs: number;
         };
         RpcResult: {
             /** @description Whatever the procedure answers. */

@@ -8,12 +8,11 @@ import type { RelayCall, RelayResult } from '../../common/relay/messages.ts';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isReservedProcedure } from '../../common/wamp/uris.ts';
+import { type BoardAccess, getBoardAccess } from '../access.ts';
 import { scopeAllowsProcedure } from '../auth/principal.ts';
 import { type ApiRequest, type HandlersOf, streamed } from '../http/operation.ts';
-import { allowsInTenant } from '../http/permissions.ts';
 import { asAppError } from '../http/problem.ts';
 import type { AuditBatch } from './audit-batch.ts';
-import { type CallTarget, getCallTarget } from './call-target.ts';
 import { createProgressAnswer, wantsProgress } from './progress-answer.ts';
 import type { RpcMetrics } from './rpc-metrics.ts';
 
@@ -53,7 +52,7 @@ export function createRpcHandlers(parts: RpcParts): HandlersOf<'callProcedure'> 
 
 interface Run {
   request: Request;
-  target: CallTarget;
+  target: BoardAccess;
   endsAt: number;
   /** The client went away. */
   signal: AbortSignal;
@@ -65,7 +64,7 @@ async function callBoard({ relay, audit, metrics }: RpcParts, run: Run): Promise
   let outcome = 'ok';
   try {
     const { session } = target;
-    if (session === undefined) throw new AppError('board-offline', 'the board is not connected');
+    if (session === null) throw new AppError('board-offline', 'the board is not connected');
     const call = toRelayCall(run, session.id);
     return await relay.call(session.cell, call, { signal, ...(onProgress && { onProgress }) });
   } catch (error) {
@@ -79,13 +78,9 @@ async function callBoard({ relay, audit, metrics }: RpcParts, run: Run): Promise
 }
 
 /** The board of the call, after all that can be refused without asking it. */
-async function findTarget({ database }: RpcParts, request: Request): Promise<CallTarget> {
-  const { principal, path, query } = request;
-  const target = await database.read((manager) =>
-    getCallTarget(manager, principal, path.board, query.tenant),
-  );
-  if (!allowsInTenant(request.operationId, principal, target.tenantId))
-    throw new AppError('forbidden', 'your role in the tenant does not allow calls');
+async function findTarget({ database }: RpcParts, request: Request): Promise<BoardAccess> {
+  const { principal, path } = request;
+  const target = await database.read((manager) => getBoardAccess(manager, request));
   if (isReservedProcedure(path.procedure))
     throw new AppError('forbidden', "procedures of 'operation' are called by operations only");
   if (!scopeAllowsProcedure(principal.scope, path.procedure))
@@ -110,7 +105,7 @@ function toRelayCall({ request, target, endsAt, onProgress }: Run, sessionId: st
 }
 
 /** Adds what the API knows: a board may also turn out to be offline at the relay. */
-function describeFailure(error: AppError, target: CallTarget): AppError {
+function describeFailure(error: AppError, target: BoardAccess): AppError {
   if (error.code !== 'board-offline') return error;
   return new AppError('board-offline', error.message, {
     cause: error,
@@ -124,7 +119,7 @@ function describeFailure(error: AppError, target: CallTarget): AppError {
 
 function toAuditRecord(
   { principal, path, context }: Request,
-  target: CallTarget,
+  target: BoardAccess,
   result: string,
 ): AuditRecord {
   return {

@@ -16,6 +16,8 @@ export interface LiveStreamOptions {
   key: string;
   interest: RelayInterest;
   onReadings: (readings: LiveReadings) => void;
+  /** The relay serves it: nothing that comes from now on is missed. */
+  onOpen?: () => void;
   /** The stream broke, was refused, or fell silent; not called after close(). */
   onEnd: (reason: string) => void;
   silenceMs?: number;
@@ -45,6 +47,7 @@ export function openLiveStream(options: LiveStreamOptions): LiveStream {
       response.destroy();
       return `refused with ${response.statusCode}`;
     }
+    if (!closed) options.onOpen?.();
     for await (const line of readLines(response)) {
       silence.refresh();
       const readings = parseLiveLine(line);

@@ -6,6 +6,9 @@ import type { EntityManager } from 'typeorm';
 import type { JsonObject } from '../../runtime/guards.ts';
 import type { BoardStatus } from '../entities/boards.ts';
 
+/** How long rows are kept: a listener that was away for longer is told to read the state again. */
+export const eventsKeptMs = 24 * 3_600_000;
+
 export interface NewEvent {
   tenantId: string;
   boardUuid: string | null;

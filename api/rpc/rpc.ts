@@ -1,0 +1,36 @@
+/** The parts of RPCs, made once per process. */
+import type { Registry } from 'prom-client';
+import type { Database } from '../../common/db/database.ts';
+import type { AgentDirectory } from '../../common/relay/agent-directory.ts';
+import { createRelayClient } from '../../common/relay/relay-client.ts';
+import type { Logger } from '../../common/runtime/logger.ts';
+import type { HandlersOf } from '../http/operation.ts';
+import { createAuditBatch } from './audit-batch.ts';
+import { createRpcHandlers } from './call-procedure.ts';
+import { createRpcMetrics } from './rpc-metrics.ts';
+
+export interface RpcOptions {
+  database: Database;
+  directory: AgentDirectory;
+  relayKey: string;
+  registry: Registry;
+  logger: Logger;
+}
+
+export interface Rpc {
+  handlers: HandlersOf<'callProcedure'>;
+  /** To be called when no request is under way any more: writes the last audit rows. */
+  stop(): Promise<void>;
+}
+
+export function createRpc({ database, directory, relayKey, registry, logger }: RpcOptions): Rpc {
+  const relay = createRelayClient({ directory, key: relayKey, logger });
+  const audit = createAuditBatch({ database, logger });
+  return {
+    handlers: createRpcHandlers({ database, relay, audit, metrics: createRpcMetrics(registry) }),
+    async stop() {
+      relay.close();
+      await audit.stop();
+    },
+  };
+}
