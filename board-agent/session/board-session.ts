@@ -107,6 +107,8 @@ export function createBoardSession(options: BoardSessionOptions): BoardSession {
   let urlIndex = 0;
   let link: Link | undefined;
   let greeting: Promise<void> | undefined;
+  /** Something that hello announces has changed since the last one was composed. */
+  let helloStale = false;
   let running: Promise<void> | undefined;
   let state: SessionState = { phase: 'stopped', since: clock.now() };
 
@@ -151,6 +153,7 @@ export function createBoardSession(options: BoardSessionOptions): BoardSession {
       enter('online', { url, sessionId: link.sessionId });
       logger.info({ url, sessionId: link.sessionId }, 'online');
       options.onOnline?.();
+      if (helloStale) greetAgain();
       await runHeartbeat(heartbeatOptions(link), linkAbort.signal);
       const how = await link.ended;
       const livedMs = clock.monotonicMs() - onlineSinceMs;
@@ -178,9 +181,9 @@ export function createBoardSession(options: BoardSessionOptions): BoardSession {
   async function greet(on: Link, signal: AbortSignal): Promise<void> {
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       try {
-        const answer = parseHelloAnswer(
-          await on.call(agentUris.hello, await options.helloRequest(), helloTimeoutMs),
-        );
+        helloStale = false;
+        const request = await options.helloRequest();
+        const answer = parseHelloAnswer(await on.call(agentUris.hello, request, helloTimeoutMs));
         adopt(answer);
         options.onHello?.(answer);
         return;
@@ -248,11 +251,14 @@ export function createBoardSession(options: BoardSessionOptions): BoardSession {
 
   function greetAgain(): void {
     const on = link;
+    helloStale = true;
     if (!on || state.phase !== 'online' || greeting) return;
     const linkAbort = new AbortController();
     void on.ended.then(() => linkAbort.abort());
     greeting = greet(on, linkAbort.signal).finally(() => {
       greeting = undefined;
+      // Not for a link that has ended: the next one says hello anyway.
+      if (helloStale && !linkAbort.signal.aborted) greetAgain();
     });
   }
 

@@ -1,0 +1,212 @@
+/**
+ * One board agent: spool, sources, procedures and session, put together. Nothing process-wide, so
+ * that tests and benches run many in one process. Order of the parts, top to bottom: what a part
+ * needs is above it.
+ */
+import { join } from 'node:path';
+import { AppError, messageOf } from '../common/runtime/app-error.ts';
+import type { Logger } from '../common/runtime/logger.ts';
+import { type HelloAnswer, type HelloRequest, parseBoardSettings } from '../common/wamp/agent-procedures.ts';
+import type { ReadingsBatch } from '../common/wamp/readings.ts';
+import { boardPrefix, reservedProcedures } from '../common/wamp/uris.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { createEmit } from './emit.ts';
+import { readConnectivity } from './host/facts.ts';
+import { createBuiltinProcedures } from './procedures/builtin.ts';
+import { createDispatcher } from './procedures/dispatcher.ts';
+import { createReadingsSender } from './readings-sender.ts';
+import { type BoardSession, createBoardSession } from './session/board-session.ts';
+import type { OpenLink, SocketFactory } from './session/link.ts';
+import type { AgentSettings } from './settings.ts';
+import { createSources } from './sources/create-sources.ts';
+import { createSpool, type Spool } from './spool/spool.ts';
+import { findIdentity, type Identity, storeIdentity } from './state/identity.ts';
+import { readBootId } from './state/process-facts.ts';
+import { type AgentStatus, createStatusWriter } from './state/status-file.ts';
+import { agentVersion } from './version.ts';
+
+export interface AgentOptions {
+  stateDir: string;
+  identity: Identity;
+  settings: AgentSettings;
+  logger: Logger;
+  clock?: Clock;
+  random?: () => number;
+  open?: OpenLink;
+  createSocket?: SocketFactory;
+}
+
+export interface Agent {
+  start(): Promise<void>;
+  /** Stops the sources, puts what they gave on disk, leaves the realm. */
+  stop(): Promise<void>;
+  session: BoardSession;
+  spool: Spool;
+  status(): AgentStatus;
+}
+
+const dayMs = 86_400_000;
+
+export function createAgent(options: AgentOptions): Agent {
+  const { stateDir, settings, logger, clock = systemClock } = options;
+  const { boardUuid } = options.identity;
+  const startedAt = clock.now();
+  let identity = options.identity;
+  /** Epoch that the server has heard of in hello: only its readings are sent. */
+  let greetedEpoch = '';
+  let announcedEpoch = '';
+  let sending: { abort: AbortController; ended: Promise<void> } | undefined;
+
+  const writer = createStatusWriter({ stateDir, clock, logger, collect: () => status() });
+
+  const spool = createSpool({
+    path: join(stateDir, 'spool.db'),
+    boardUuid,
+    limits: { maxBytes: settings.spool.maxBytes, maxAgeMs: settings.spool.maxAgeDays * dayMs },
+    commitIntervalMs: settings.spool.commitIntervalMs,
+    clock,
+    logger: logger.child({ part: 'spool' }),
+    onCommit: () => sender.noteCommit(),
+    onNewEpoch: () => queueMicrotask(() => session.greetAgain()),
+  });
+
+  const emit = createEmit({ spool, clock, logger });
+  const sources = createSources(settings.sources, { emit, clock, logger });
+
+  const dispatcher = createDispatcher({
+    prefix: boardPrefix(boardUuid),
+    procedures: [
+      ...createBuiltinProcedures({
+        clock,
+        contracts: () => dispatcher.contracts,
+        agentInfo: () => ({ boardUuid, startedAt }),
+      }),
+      ...sources.flatMap((each) => each.procedures),
+    ],
+    reserved: { [reservedProcedures.settings]: applySettings },
+    clock,
+    logger: logger.child({ part: 'calls' }),
+  });
+
+  const sender = createReadingsSender({
+    spool,
+    clock,
+    logger: logger.child({ part: 'readings' }),
+    ...(options.random && { random: options.random }),
+    append,
+    intervalMs: () => session.settings().batchIntervalMs,
+    onAck: ({ at, batchIntervalMs }) => {
+      writer.noteAck(at);
+      session.applySettings({ batchIntervalMs });
+    },
+    onFailure: (error) => writer.noteError('readings', messageOf(error)),
+  });
+
+  const session: BoardSession = createBoardSession({
+    principal: identity,
+    helloRequest,
+    onInvocation: dispatcher.invoke,
+    onHello,
+    onOnline,
+    onOffline,
+    onPulse: () => writer.touch(),
+    onChange: (state) => {
+      if (state.phase === 'waiting' && state.lastFailure)
+        writer.noteError('session', state.lastFailure.reason);
+      writer.touch();
+    },
+    renewPrincipal: () => findIdentity(stateDir),
+    spooledReadings: () => spool.waiting(),
+    logger: logger.child({ part: 'session' }),
+    clock,
+    ...(options.random && { random: options.random }),
+    ...(options.open && { open: options.open }),
+    ...(options.createSocket && { createSocket: options.createSocket }),
+  });
+
+  function helloRequest(): HelloRequest {
+    announcedEpoch = spool.epoch();
+    return {
+      agentVersion,
+      bootId: readBootId(),
+      connectivity: readConnectivity(settings.connectivity),
+      procedures: dispatcher.contracts,
+      modules: sources.flatMap((each) => each.modules),
+      spoolEpoch: announcedEpoch,
+    };
+  }
+
+  function onHello(answer: HelloAnswer): void {
+    spool.reconcile(announcedEpoch, answer.ackedSeq);
+    greetedEpoch = announcedEpoch;
+    const { routerUrls, settings: wanted } = answer;
+    if (JSON.stringify([identity.routerUrls, identity.settings]) === JSON.stringify([routerUrls, wanted]))
+      return;
+    // A new key may have been stored meanwhile: what is changed is the file's, not the one in memory.
+    identity = { ...(findIdentity(stateDir) ?? identity), routerUrls, settings: wanted };
+    try {
+      storeIdentity(stateDir, identity);
+    } catch (error) {
+      logger.warn(
+        { err: error },
+        'the server’s new settings could not be stored; they hold until the next start',
+      );
+    }
+  }
+
+  function onOnline(): void {
+    const abort = new AbortController();
+    sending = { abort, ended: sender.run(abort.signal) };
+  }
+
+  function onOffline(): void {
+    sending?.abort.abort();
+  }
+
+  async function append(batch: ReadingsBatch, timeoutMs: number): Promise<unknown> {
+    if (batch.epoch !== greetedEpoch)
+      throw new AppError('unavailable', 'the server has not heard of the spool’s new epoch yet');
+    return session.call('appendReadings', batch, timeoutMs);
+  }
+
+  function applySettings(kwargs: object): unknown {
+    const wanted = parseBoardSettings({ ...session.settings(), ...kwargs });
+    session.applySettings(wanted);
+    sender.wake();
+    return wanted;
+  }
+
+  function status(): AgentStatus {
+    return {
+      ...writer.facts(),
+      agentVersion,
+      boardUuid,
+      boardName: identity.boardName,
+      startedAt: new Date(startedAt).toISOString(),
+      writtenAt: new Date(clock.now()).toISOString(),
+      session: session.state(),
+      spool: spool.stats(),
+      batchIntervalMs: session.settings().batchIntervalMs,
+    };
+  }
+
+  return {
+    session,
+    spool,
+    status,
+    async start() {
+      for (const source of sources) await source.start();
+      session.start();
+      writer.start();
+    },
+    async stop() {
+      for (const source of sources) await source.stop();
+      spool.flush();
+      sending?.abort.abort();
+      await session.stop();
+      await sending?.ended;
+      writer.stop();
+      spool.close();
+    },
+  };
+}
