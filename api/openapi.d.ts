@@ -553,9 +553,20 @@ export interface paths {
         };
         /**
          * Readings of some streams
-         * @description Oldest first. Raw when the readings fit into `maxPoints` per stream, else buckets that keep the peaks.
-         *     With `Accept: application/x-ndjson` all raw readings are streamed, a line
-         *     `{"stream": …, "at": …, "value": …}` each.
+         * @description What was measured in [`from`, `to`), oldest first; one series for each stream, in the order asked for.
+         *
+         *     Points are raw, `[at, value]`, when they fit into `maxPoints`; else buckets `[at, min, avg, max, count]`, which
+         *     keep the peaks. `at` of a bucket is its start, a multiple of its width since 1970; it covers no more than what
+         *     lies in the window. Empty buckets are left out. All series with buckets have the same width. Booleans are
+         *     `true` and `false` when raw, and 1 and 0 in buckets, so that `avg` is the share of `true`.
+         *
+         *     Streams of text are never put in buckets: they are raw, `maxPoints` at a time, as is every stream with
+         *     `resolution=raw`. When something is left, `next` leads on: repeat the request with it as `cursor`; series that
+         *     are complete are left out then.
+         *
+         *     With `Accept: application/x-ndjson` or `text/csv` all raw readings are streamed, stream after stream, in lines
+         *     `{"stream": …, "at": …, "value": …}` or in the columns `stream,at,value`; `maxPoints`, `resolution` and `cursor`
+         *     have no meaning then. An answer that is cut off (no end of the chunked body) is not complete.
          */
         get: operations["getReadings"];
         put?: never;
@@ -1075,17 +1086,32 @@ export interface components {
             epoch: components["schemas"]["Uuid"];
             /** @description Everything up to here was received or is a gap. */
             ackedSeq: number;
+            /** @description Readings that arrived, the misdated ones among them. */
             received: number;
+            /** @description Readings that will not come; the gaps say why. */
             lost: number;
             /** @description Received with a time too far ahead to be stored in order. */
             misdated: number;
-            /** @description Sequence numbers that will not come, with the board's reason. */
+            /** @description Numbers up to `ackedSeq` that are neither received nor lost; not 0 means that the database lost something. */
+            missing: number;
+            /** @description Share of what is accounted for that was received; null when there is nothing yet. */
+            percent: number | null;
+            /** @description Sequence numbers that will not come, with the board's reason; the newest 1,000. */
             gaps: (components["schemas"]["SeqRange"] & {
                 reason: string;
                 at: components["schemas"]["Time"];
             })[];
-            /** @description Sequence numbers that may still come. */
-            missing: components["schemas"]["SeqRange"][];
+            gapCount: number;
+            /**
+             * @description What lies after `ackedSeq`. `may-come`: the board goes on numbering from here; how many readings wait in its
+             *     spool only the board knows. `unknown`: a newer life of the spool has begun; whether readings of this one
+             *     were left behind cannot be known.
+             */
+            beyond: {
+                from: number;
+                /** @enum {string} */
+                state: "may-come" | "unknown";
+            };
             createdAt: components["schemas"]["Time"];
             updatedAt: components["schemas"]["Time"];
         };
@@ -2220,7 +2246,9 @@ export interface operations {
                 to?: string;
                 /** @description Points per stream at the most. */
                 maxPoints?: number;
-                /** @description The `next` of the page before; asks for raw pages. */
+                /** @description `auto`, `raw`, or the width of buckets in milliseconds such as `60000ms`. */
+                resolution?: string;
+                /** @description The `next` of the page before. It holds the window, so `from` and `to` have no meaning beside it. */
                 cursor?: string;
             };
             header?: never;
@@ -2240,6 +2268,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Readings"];
                     "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -2260,7 +2289,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description One item for each life of the board's spool, newest first. */
+            /** @description One item for each life of the board's spool, the newest 100, newest first. */
             200: {
                 headers: {
                     [name: string]: unknown;
