@@ -52,6 +52,9 @@ export function createRequestValidator(document: OpenapiDocument): RequestValida
     async forOperation(operation) {
       const located = await locateOperation(locate, operation);
       return (request, response, next) => {
+        // Bodies are known to be JSON by now. The library compiles a validator per spelling of this
+        // header and keeps it, and refuses a request without a body for having no media type.
+        request.headers['content-type'] = 'application/json';
         Object.assign(request, { openapi: { ...located, pathParams: { ...request.params } } });
         validate(request, response, (error?: unknown) => next(error && toAppError(error)));
       };

@@ -1,0 +1,136 @@
+/** The api in this process on a real database, and rows to call it with. Relays are played by tests. */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Connection, ResultSetHeader } from 'mysql2/promise';
+import { createApp } from '../../api/app.ts';
+import { createApiMetrics } from '../../api/http/metrics.ts';
+import { createDatabase } from '../../common/db/database.ts';
+import type { TenantRole } from '../../common/db/roles.ts';
+import { createLogger } from '../../common/runtime/logger.ts';
+import { hashToken, randomToken } from '../../common/runtime/secrets.ts';
+import { createTestDatabase, type TestDatabase } from '../harness/mariadb.ts';
+
+export interface RunningApi {
+  url: string;
+  stop(): Promise<void>;
+}
+
+export async function startApi(db: TestDatabase): Promise<RunningApi> {
+  const logger = createLogger('api', 'silent');
+  const database = createDatabase({ url: db.url, logger });
+  const stopping = new AbortController();
+  const stops: (() => Promise<void> | void)[] = [];
+  const app = await createApp({
+    config: {
+      databaseUrl: db.url,
+      host: '127.0.0.1',
+      port: 0,
+      relayKey: 'relay-key-of-the-tests',
+      wampUrl: undefined,
+      realm: 's4t',
+      publicUrl: undefined,
+      trustProxy: [],
+      logLevel: 'silent',
+    },
+    database,
+    logger,
+    metrics: createApiMetrics(),
+    stopping: stopping.signal,
+    onStop: (_name, stop) => void stops.push(stop),
+  });
+  const server = createServer(app).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async stop() {
+      stopping.abort();
+      const closed = once(server, 'close');
+      server.close();
+      server.closeIdleConnections();
+      await closed;
+      for (const stop of stops) await stop();
+      await database.close();
+    },
+  };
+}
+
+/** Rows of a tenant with boards and keys, made directly: these tests are not about their making. */
+export function createRows(connection: Connection) {
+  const insert = (table: string, row: Record<string, unknown>) =>
+    connection.query<ResultSetHeader>(`INSERT INTO ${table} SET ?`, [row]);
+  const now = new Date();
+  const made = { created_at: now, updated_at: now };
+  return {
+    async tenant(name: string = randomUUID()): Promise<string> {
+      const id = randomUUID();
+      await insert('tenants', { id, name, slug: id, ...made });
+      return id;
+    },
+    async board(tenantId: string, name: string, columns: Record<string, unknown> = {}): Promise<string> {
+      const uuid = randomUUID();
+      await insert('boards', { uuid, tenant_id: tenantId, name, ...made, ...columns });
+      return uuid;
+    },
+    async session(boardUuid: string, cell = 'default'): Promise<string> {
+      const id = randomUUID();
+      const row = { id, board_uuid: boardUuid, live: 1, cell, agent_id: randomUUID(), wamp_session: 1 };
+      await insert('board_sessions', { ...row, boot_id: 'b', agent_version: '1', started_at: now });
+      await connection.query("UPDATE boards SET status = 'online' WHERE uuid = ?", [boardUuid]);
+      return id;
+    },
+    async key(
+      tenantId: string,
+      scope: { role?: TenantRole; boards?: string[]; procedures?: string[] } = {},
+    ): Promise<{ id: string; token: string }> {
+      const id = randomUUID();
+      const token = `bw_${id.replaceAll('-', '')}_${randomToken()}`;
+      await insert('api_keys', {
+        id,
+        tenant_id: tenantId,
+        name: id,
+        secret_hash: hashToken(token),
+        role: scope.role ?? 'manager_iot_project',
+        boards: scope.boards ? JSON.stringify(scope.boards) : null,
+        procedures: scope.procedures ? JSON.stringify(scope.procedures) : null,
+        created_by: 'test',
+        created_at: now,
+      });
+      return { id, token };
+    },
+    async agent(relayUrl: string, cell = 'default'): Promise<string> {
+      const id = randomUUID();
+      await connection.query(
+        `INSERT INTO wamp_agents (id, cell, relay_url, router_connected, started_at, heartbeat_at)
+         VALUES (?, ?, ?, 1, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) + INTERVAL 1 HOUR)`,
+        [id, cell, relayUrl],
+      );
+      return id;
+    },
+    event: (tenantId: string, boardUuid: string, payload: object, type = 'presence') =>
+      insert('events', {
+        tenant_id: tenantId,
+        board_uuid: boardUuid,
+        type,
+        payload: JSON.stringify(payload),
+      }),
+  };
+}
+
+export async function openTestDatabase(): Promise<{
+  db: TestDatabase;
+  connection: Connection;
+  close(): Promise<void>;
+}> {
+  const db = await createTestDatabase();
+  const connection = await db.connect();
+  return {
+    db,
+    connection,
+    async close() {
+      await connection.end();
+      await db.drop();
+    },
+  };
+}
