@@ -19,6 +19,7 @@ const neededMajor = 24;
 export async function runProject(script, args) {
   process.chdir(root);
   checkPlatform();
+  stopWithNpm();
   await installModules();
   // The channel tells the script when this process is gone, even when it is killed.
   const code = await runChild(
@@ -27,6 +28,13 @@ export async function runProject(script, args) {
     ['inherit', 'inherit', 'inherit', 'ipc'],
   );
   process.exit(code);
+}
+
+/** npm passes on SIGINT and SIGTERM only; whatever else ends it must end what it runs too. */
+function stopWithNpm() {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const npm = process.ppid;
+  setInterval(() => process.ppid !== npm && process.kill(process.pid, 'SIGTERM'), 500).unref();
 }
 
 /**

@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import { messageOf } from '../common/runtime/app-error.ts';
 import { ConfigError } from '../common/runtime/config.ts';
 import { SetupError } from './setup/progress.ts';
+import { ApiRefusal } from './stack/api-client.ts';
 import { demoBoardName } from './stack/demo-gateway.ts';
 import { readStackSettings, type StackSettings } from './stack/settings.ts';
 import { type Stack, startStack } from './stack/stack.ts';
@@ -58,8 +59,8 @@ process.disconnect?.();
 process.exit();
 
 function explain(error: unknown): string {
-  const expected = error instanceof SetupError || error instanceof PartFailed || error instanceof ConfigError;
-  if (expected) return error.message;
+  const expected = [SetupError, PartFailed, ConfigError, ApiRefusal];
+  if (expected.some((kind) => error instanceof kind)) return messageOf(error);
   return error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
 }
 

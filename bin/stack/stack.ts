@@ -3,7 +3,7 @@
  * a demo gateway. `npm start` runs one, tests run several side by side.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../setup/exec.ts';
 import type { Say } from '../setup/progress.ts';
@@ -45,7 +45,9 @@ export async function startStack(settings: StackSettings, options: StartOptions)
   // Also aborted by a part that fails, so that nothing goes on beside the clean-up.
   const failure = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failure.signal]) : failure.signal;
-  await mkdir(home, { recursive: true, mode: 0o700 });
+  await mkdir(home, { recursive: true });
+  // Others may have made it, to put the tools into.
+  await chmod(home, 0o700);
   await sweepHome(home);
   await requireFreePorts(settings);
   const mariadb = settings.databaseUrl === undefined;
