@@ -1,6 +1,7 @@
 /** All operations of the contract with their handlers: each resource folder brings its part. */
 import type { ApiDeps } from './deps.ts';
 import type { Handlers, HandlersOf, OperationId } from './http/operation.ts';
+import { createReadingsHandlers } from './readings/handlers.ts';
 import { createRelayedHandlers } from './relayed-handlers.ts';
 import { createServiceHandlers } from './service/handlers.ts';
 
@@ -41,9 +42,6 @@ export const pendingOperations = [
   'reinstateBoard',
   'listBoardSessions',
   'listProcedures',
-  'listStreams',
-  'getReadings',
-  'getCompleteness',
 ] as const satisfies readonly OperationId[];
 
 type Handled = Exclude<OperationId, (typeof pendingOperations)[number]>;
@@ -51,6 +49,7 @@ type Handled = Exclude<OperationId, (typeof pendingOperations)[number]>;
 export function createHandlers(deps: ApiDeps): Partial<Handlers> {
   const handlers: HandlersOf<Handled> = {
     ...createServiceHandlers(deps),
+    ...createReadingsHandlers(deps),
     ...createRelayedHandlers(deps),
   };
   return handlers;
