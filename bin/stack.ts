@@ -55,7 +55,7 @@ try {
   }
 }
 say('Boardwalk is stopped.');
-process.disconnect?.();
+if (process.connected) process.disconnect();
 process.exit();
 
 function explain(error: unknown): string {
