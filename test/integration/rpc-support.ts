@@ -1,57 +1,50 @@
-/** The api in this process on a real database, and rows to call it with. Relays are played by tests. */
+/** The api on a real database, and rows to call it with. Relays are played by tests. */
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
 import type { Connection, ResultSetHeader } from 'mysql2/promise';
-import { createApp } from '../../api/app.ts';
-import { createApiMetrics } from '../../api/http/metrics.ts';
-import { createDatabase } from '../../common/db/database.ts';
 import type { TenantRole } from '../../common/db/roles.ts';
-import { createLogger } from '../../common/runtime/logger.ts';
 import { hashToken, randomToken } from '../../common/runtime/secrets.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/mariadb.ts';
+import { repositoryRoot } from '../harness/tools.ts';
 
 export interface RunningApi {
   url: string;
-  stop(): Promise<void>;
+  /** SIGTERM; gives back the exit code. */
+  stop(): Promise<number | null>;
 }
 
+export const relayKey = 'relay-key-of-the-tests';
+
+/** A process of its own, as in production. */
 export async function startApi(db: TestDatabase): Promise<RunningApi> {
-  const logger = createLogger('api', 'silent');
-  const database = createDatabase({ url: db.url, logger });
-  const stopping = new AbortController();
-  const stops: (() => Promise<void> | void)[] = [];
-  const app = await createApp({
-    config: {
-      databaseUrl: db.url,
-      host: '127.0.0.1',
-      port: 0,
-      relayKey: 'relay-key-of-the-tests',
-      wampUrl: undefined,
-      realm: 's4t',
-      publicUrl: undefined,
-      trustProxy: [],
-      logLevel: 'silent',
+  const child = spawn(process.execPath, ['api/main.ts'], {
+    cwd: repositoryRoot,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      ...process.env,
+      DATABASE_URL: db.url,
+      BOARDWALK_RELAY_KEY: relayKey,
+      BOARDWALK_API_PORT: '0',
+      BOARDWALK_WAMP_URL: 'ws://127.0.0.1:1/',
     },
-    database,
-    logger,
-    metrics: createApiMetrics(),
-    stopping: stopping.signal,
-    onStop: (_name, stop) => void stops.push(stop),
   });
-  const server = createServer(app).listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const lines = createInterface(child.stdout);
+  const port = await new Promise<number>((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`the api ended with ${code}`)));
+    lines.on('line', (line) => {
+      const entry = JSON.parse(line) as { msg: string; port: number };
+      if (entry.msg === 'listening') resolve(entry.port);
+    });
+  });
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${port}`,
     async stop() {
-      stopping.abort();
-      const closed = once(server, 'close');
-      server.close();
-      server.closeIdleConnections();
-      await closed;
-      for (const stop of stops) await stop();
-      await database.close();
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      const [code] = (await exited) as [number | null];
+      return code;
     },
   };
 }

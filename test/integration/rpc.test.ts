@@ -1,11 +1,13 @@
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { TestDatabase } from '../harness/mariadb.ts';
 import { until } from '../harness/until.ts';
 import { answerJson, type FakeRelay, startFakeRelay } from '../unit/relay/fake-relay.ts';
 import { createRows, openTestDatabase, type RunningApi, startApi } from './rpc-support.ts';
 
 describe('calls over HTTP', () => {
   let connection: Connection;
+  let db: TestDatabase;
   let close: () => Promise<void>;
   let api: RunningApi;
   let relay: FakeRelay;
@@ -21,7 +23,7 @@ describe('calls over HTTP', () => {
 
   beforeAll(async () => {
     const opened = await openTestDatabase();
-    ({ connection, close } = opened);
+    ({ db, connection, close } = opened);
     rows = createRows(connection);
     relay = await startFakeRelay('a', (...args) => answer(...args));
     await rows.agent(relay.agent.relayUrl);
@@ -29,7 +31,7 @@ describe('calls over HTTP', () => {
     board = await rows.board(tenant, 'roof', { contracts_hash: 'c0ffee' });
     session = await rows.session(board);
     ({ token } = await rows.key(tenant));
-    api = await startApi(opened.db);
+    api = await startApi(db);
   });
   afterAll(async () => {
     await api.stop();
@@ -281,11 +283,24 @@ describe('calls over HTTP', () => {
       action,
       target,
       result,
-      ...JSON.parse(detail),
+      ...detail,
     }));
     expect(written).toMatchObject([
       { action: 'callProcedure', target: audited, result: 'ok', procedure: 'ping' },
       { action: 'callProcedure', target: audited, result: 'procedure-failed', procedure: 'reboot' },
     ]);
+  });
+  it('leave their audit rows behind when the api is asked to stop right after', async () => {
+    const audited = await rows.board(tenant, 'audited-last');
+    const another = await startApi(db);
+    const url = `${another.url}/v1/boards/${audited}/rpc/ping`;
+    const response = await fetch(url, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+    expect(response.status).toBe(409);
+    expect(await another.stop()).toBe(0);
+    const [audit] = await connection.query<RowDataPacket[]>(
+      'SELECT result FROM audit_events WHERE target = ?',
+      [audited],
+    );
+    expect(audit).toEqual([{ result: 'board-offline' }]);
   });
 });
