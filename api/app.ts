@@ -1,16 +1,18 @@
 /** The Express application: what every request passes, in order; then the contract's routes. */
 import express, { type Express, type Response } from 'express';
-import helmet from 'helmet';
 import { recordAudit } from '../common/db/queries/audit.ts';
 import type { Principal } from './auth/principal.ts';
 import type { ApiDeps } from './deps.ts';
-import { createHandlers, pendingOperations } from './handlers.ts';
+import { createHandlers } from './handlers.ts';
 import { createAuthentication } from './http/authentication.ts';
+import { docsPage } from './http/docs-page.ts';
 import { mountOperations } from './http/mount.ts';
 import type { OperationId } from './http/operation.ts';
 import { problemHandler, unknownRoute } from './http/problem.ts';
+import { loginLimits } from './http/rate-limits.ts';
 import { contextOf, requestContext } from './http/request-context.ts';
 import { requestLog } from './http/request-log.ts';
+import { securityHeaders } from './http/security-headers.ts';
 import { createRequestValidator } from './http/validator.ts';
 import { loadOpenapiDocument } from './openapi-document.ts';
 
@@ -23,7 +25,8 @@ export async function createApp(deps: ApiDeps): Promise<Express> {
   app.set('trust proxy', deps.config.trustProxy);
   app.use(requestContext(deps.logger));
   app.use(requestLog(deps.metrics));
-  app.use(helmet());
+  app.use(securityHeaders(deps.config.publicUrl?.startsWith('https:') === true));
+  app.use(docsPage());
   app.use((_request, response, next) => {
     response.setHeader('Cache-Control', 'no-store');
     next();
@@ -33,7 +36,7 @@ export async function createApp(deps: ApiDeps): Promise<Express> {
       document,
       validator: createRequestValidator(document),
       handlers: createHandlers(deps),
-      pending: pendingOperations,
+      guards: { login: loginLimits() },
       authenticate: createAuthentication(deps.database).authenticate,
       onForbidden: (operationId, principal, response) =>
         auditForbidden(deps, operationId, principal, response),

@@ -1,56 +1,37 @@
 /** All operations of the contract with their handlers: each resource folder brings its part. */
+import { findLiveAgents } from '../common/db/queries/wamp-agents.ts';
+import { createAgentDirectory } from '../common/relay/agent-directory.ts';
+import { createAuditHandlers } from './audit/handlers.ts';
+import { createAuthHandlers } from './auth/handlers.ts';
+import { createBoardSessions } from './boards/board-sessions.ts';
+import { createBoardHandlers } from './boards/handlers.ts';
+import { createBoardListHandlers } from './boards/list-handlers.ts';
 import type { ApiDeps } from './deps.ts';
-import type { Handlers, HandlersOf, OperationId } from './http/operation.ts';
+import type { Handlers } from './http/operation.ts';
 import { createReadingsHandlers } from './readings/handlers.ts';
 import { createRelayedHandlers } from './relayed-handlers.ts';
 import { createServiceHandlers } from './service/handlers.ts';
+import { createApiKeyHandlers } from './tenants/api-key-handlers.ts';
+import { createTenantHandlers } from './tenants/handlers.ts';
+import { createMemberHandlers } from './tenants/member-handlers.ts';
+import { createUserHandlers } from './users/handlers.ts';
 
-/** Operations that nobody handles yet; the mount refuses a start when this is not exact. Must end up empty. */
-export const pendingOperations = [
-  'login',
-  'logout',
-  'getMe',
-  'updateMe',
-  'listUsers',
-  'createUser',
-  'getUser',
-  'updateUser',
-  'deleteUser',
-  'listTenants',
-  'createTenant',
-  'getTenant',
-  'updateTenant',
-  'deleteTenant',
-  'listMembers',
-  'setMember',
-  'removeMember',
-  'listApiKeys',
-  'createApiKey',
-  'getApiKey',
-  'revokeApiKey',
-  'listTenantAuditEvents',
-  'listAuditEvents',
-  'listBoards',
-  'createBoard',
-  'countBoards',
-  'listBoardPositions',
-  'getBoard',
-  'updateBoard',
-  'deleteBoard',
-  'createEnrolmentCode',
-  'revokeBoard',
-  'reinstateBoard',
-  'listBoardSessions',
-  'listProcedures',
-] as const satisfies readonly OperationId[];
-
-type Handled = Exclude<OperationId, (typeof pendingOperations)[number]>;
-
-export function createHandlers(deps: ApiDeps): Partial<Handlers> {
-  const handlers: HandlersOf<Handled> = {
+export function createHandlers(deps: ApiDeps): Handlers {
+  const { database, config, logger } = deps;
+  const directory = createAgentDirectory({ findAgents: () => database.read(findLiveAgents) });
+  const boardSessions = createBoardSessions({ directory, relayKey: config.relayKey, logger });
+  deps.onStop('board sessions', boardSessions.stop);
+  return {
     ...createServiceHandlers(deps),
+    ...createAuthHandlers(deps),
+    ...createUserHandlers(deps),
+    ...createTenantHandlers(deps),
+    ...createMemberHandlers(deps),
+    ...createApiKeyHandlers(deps),
+    ...createAuditHandlers(deps),
+    ...createBoardHandlers(deps, boardSessions),
+    ...createBoardListHandlers(deps),
     ...createReadingsHandlers(deps),
-    ...createRelayedHandlers(deps),
+    ...createRelayedHandlers(deps, directory),
   };
-  return handlers;
 }

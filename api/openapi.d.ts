@@ -749,7 +749,7 @@ export interface components {
              * @description Put the token into a cookie for browsers.
              * @default false
              */
-            cookie: boolean;
+            cookie?: boolean;
         };
         Session: {
             /** @description Missing when it went into a cookie. */
@@ -808,7 +808,7 @@ export interface components {
             password: components["schemas"]["Password"];
             displayName?: components["schemas"]["Text"];
             /** @default false */
-            isAdmin: boolean;
+            isAdmin?: boolean;
         };
         UserUpdate: {
             version?: components["schemas"]["Version"];
@@ -830,6 +830,7 @@ export interface components {
             items: components["schemas"]["Tenant"][];
             next?: components["schemas"]["Next"];
         };
+        /** @description Small letters, digits and dashes, none at the ends. */
         Slug: string;
         TenantCreation: {
             name: components["schemas"]["Name"];
@@ -923,7 +924,7 @@ export interface components {
             labels?: components["schemas"]["Labels"];
             location?: components["schemas"]["Location"];
             /** @default false */
-            mobile: boolean;
+            mobile?: boolean;
             /** @description Anything, up to 16 KiB. */
             extra?: {
                 [key: string]: unknown;
@@ -996,13 +997,17 @@ export interface components {
         BoardPositions: {
             /** @description Names of the places in each item. */
             fields: string[];
+            /** @description What the number in an item's `status` means. */
+            statuses: components["schemas"]["BoardStatus"][];
             items: [
                 string,
                 string,
-                components["schemas"]["BoardStatus"],
+                number,
                 number,
                 number
             ][];
+            /** @description There are more than are shown; filter. */
+            truncated: boolean;
         };
         BoardSession: {
             id: components["schemas"]["Uuid"];
@@ -1044,7 +1049,7 @@ export interface components {
                 [key: string]: unknown;
             };
             /** @default 30000 */
-            timeoutMs: number;
+            timeoutMs?: number;
         };
         RpcResult: {
             /** @description Whatever the procedure answers. */
@@ -1173,6 +1178,8 @@ export interface components {
         /**
          * @description A selector; all its parts must hold: `site=lyon`, `site!=lyon`, `role in (gw,hub)`, `role notin (gw)`,
          *     `retired` (the label exists), `!retired` (it does not). For example `site=lyon,role in (gw,hub),!retired`.
+         *     `!=` and `notin` hold for boards without the label too. Values compare without case; one with commas,
+         *     brackets or spaces stands in double quotes.
          */
         labelsFilter: string;
         /** @description Only boards of this type. */
@@ -1808,6 +1815,8 @@ export interface operations {
                 /**
                  * @description A selector; all its parts must hold: `site=lyon`, `site!=lyon`, `role in (gw,hub)`, `role notin (gw)`,
                  *     `retired` (the label exists), `!retired` (it does not). For example `site=lyon,role in (gw,hub),!retired`.
+                 *     `!=` and `notin` hold for boards without the label too. Values compare without case; one with commas,
+                 *     brackets or spaces stands in double quotes.
                  */
                 labels?: components["parameters"]["labelsFilter"];
                 /** @description Only boards of this type. */
@@ -1878,6 +1887,8 @@ export interface operations {
                 /**
                  * @description A selector; all its parts must hold: `site=lyon`, `site!=lyon`, `role in (gw,hub)`, `role notin (gw)`,
                  *     `retired` (the label exists), `!retired` (it does not). For example `site=lyon,role in (gw,hub),!retired`.
+                 *     `!=` and `notin` hold for boards without the label too. Values compare without case; one with commas,
+                 *     brackets or spaces stands in double quotes.
                  */
                 labels?: components["parameters"]["labelsFilter"];
                 /** @description Only boards of this type. */
@@ -1913,6 +1924,8 @@ export interface operations {
                 /**
                  * @description A selector; all its parts must hold: `site=lyon`, `site!=lyon`, `role in (gw,hub)`, `role notin (gw)`,
                  *     `retired` (the label exists), `!retired` (it does not). For example `site=lyon,role in (gw,hub),!retired`.
+                 *     `!=` and `notin` hold for boards without the label too. Values compare without case; one with commas,
+                 *     brackets or spaces stands in double quotes.
                  */
                 labels?: components["parameters"]["labelsFilter"];
                 /** @description Only boards of this type. */

@@ -1,6 +1,5 @@
 /** The operations that reach boards through the relays of the wamp-agents: calls, and what boards tell. */
-import { findLiveAgents } from '../common/db/queries/wamp-agents.ts';
-import { createAgentDirectory } from '../common/relay/agent-directory.ts';
+import type { AgentDirectory } from '../common/relay/agent-directory.ts';
 import type { ApiDeps } from './deps.ts';
 import { createEventMetrics } from './events/event-metrics.ts';
 import { createEvents } from './events/stream-events.ts';
@@ -8,11 +7,13 @@ import { createAuthentication } from './http/authentication.ts';
 import type { HandlersOf } from './http/operation.ts';
 import { createRpc } from './rpc/rpc.ts';
 
-export function createRelayedHandlers(deps: ApiDeps): HandlersOf<'callProcedure' | 'streamEvents'> {
+export function createRelayedHandlers(
+  deps: ApiDeps,
+  directory: AgentDirectory,
+): HandlersOf<'callProcedure' | 'streamEvents'> {
   const { database, logger, stopping } = deps;
   const { relayKey } = deps.config;
   const { registry } = deps.metrics;
-  const directory = createAgentDirectory({ findAgents: () => database.read(findLiveAgents) });
   const rpc = createRpc({ database, directory, relayKey, registry, logger });
   deps.onStop('calls', rpc.stop);
   const events = createEvents({

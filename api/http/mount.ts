@@ -3,7 +3,7 @@
  * this at all, can we answer in the wanted form, is the body readable, does it fit the contract; only
  * then the handler runs. So nothing is read from strangers, and handlers meet valid requests only.
  */
-import { type NextFunction, type Request, type Response, Router } from 'express';
+import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { anonymous, type Principal } from '../auth/principal.ts';
 import { listOperations, type OpenapiDocument, type Operation } from '../openapi-document.ts';
@@ -16,11 +16,11 @@ import type { RequestValidator } from './validator.ts';
 export interface MountOptions {
   document: OpenapiDocument;
   validator: RequestValidator;
-  handlers: Partial<Handlers>;
-  /** Operations of the contract that are left out on purpose; anything else without a handler is a fault. */
-  pending: readonly OperationId[];
+  handlers: Handlers;
   /** Finds out who sends a request; throws AppError `unauthenticated` for bad credentials. */
   authenticate(request: Request): Promise<Principal>;
+  /** Further checks of single operations, once the request is known to be valid. */
+  guards: Partial<Record<OperationId, RequestHandler[]>>;
   /** Told of every refusal for lack of permission. */
   onForbidden(operationId: OperationId, principal: Principal, response: Response): Promise<void>;
 }
@@ -34,12 +34,12 @@ export async function mountOperations(options: MountOptions): Promise<Router> {
     const route = router.route(path.replaceAll(/\{(\w+)\}/g, ':$1'));
     const here = operations.filter((each) => each.path === path);
     for (const operation of here) {
-      const handler = options.handlers[operation.operationId] as Handler<OperationId> | undefined;
-      if (!handler) continue;
+      const handler = options.handlers[operation.operationId] as unknown as Handler<OperationId>;
       route[operation.method](
         admit(options, operation),
         ...(operation.takesBody ? jsonBody() : []),
         await options.validator.forOperation(operation),
+        ...(options.guards[operation.operationId] ?? []),
         (request: Request, response: Response) => run(options, operation, handler, request, response),
       );
     }
@@ -52,16 +52,14 @@ export async function mountOperations(options: MountOptions): Promise<Router> {
   return router;
 }
 
-function checkComplete({ handlers, pending }: MountOptions, operations: readonly Operation[]): void {
+function checkComplete({ handlers }: MountOptions, operations: readonly Operation[]): void {
   const known = operations.map((each) => each.operationId);
-  const missing = known.filter((id) => !handlers[id] && !pending.includes(id));
+  const missing = known.filter((id) => !handlers[id]);
   const stray = Object.keys(handlers).filter((id) => !known.includes(id as OperationId));
-  const done = pending.filter((id) => handlers[id]);
   const open = known.filter((id) => !Object.hasOwn(permissions, id));
   const faults = [
     ...missing.map((id) => `${id} has no handler`),
     ...stray.map((id) => `${id} is not in the contract`),
-    ...done.map((id) => `${id} has a handler, so it is not pending`),
     ...open.map((id) => `${id} has no permission`),
   ];
   if (faults.length > 0) throw new Error(`the HTTP contract is not met: ${faults.join('; ')}`);

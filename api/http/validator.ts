@@ -46,6 +46,7 @@ export function createRequestValidator(document: OpenapiDocument): RequestValida
     return found;
   };
   const locate = named('metadataMiddleware');
+  const rules = describedPatterns(document);
   const validate = named('requestMiddleware');
 
   return {
@@ -56,7 +57,7 @@ export function createRequestValidator(document: OpenapiDocument): RequestValida
         // header and keeps it, and refuses a request without a body for having no media type.
         request.headers['content-type'] = 'application/json';
         Object.assign(request, { openapi: { ...located, pathParams: { ...request.params } } });
-        validate(request, response, (error?: unknown) => next(error && toAppError(error)));
+        validate(request, response, (error?: unknown) => next(error && toAppError(error, rules)));
       };
     },
   };
@@ -87,11 +88,11 @@ interface LibraryError {
   errors?: { path: string; message: string; errorCode?: string }[];
 }
 
-function toAppError(error: unknown): unknown {
+function toAppError(error: unknown, rules: ReadonlyMap<string, string>): unknown {
   const { status, errors, path, message } = error as LibraryError;
   if (status === 415) return new AppError('unsupported-media-type', 'the body must be application/json');
   if (status !== 400) return error;
-  const faults = (errors ?? [{ path: path ?? '', message }]).map(toFault);
+  const faults = (errors ?? [{ path: path ?? '', message }]).map((each) => toFault(each, rules));
   // One place may break several rules of an anyOf; the reader needs each sentence once.
   const distinct = [...new Map(faults.map((each) => [JSON.stringify(each), each])).values()];
   return new AppError('invalid-request', 'the request does not fit the contract', {
@@ -100,10 +101,37 @@ function toAppError(error: unknown): unknown {
 }
 
 /** The library's path is `/body/labels/a`, `/query/limit`, `/params/board`, `/headers/if-match`. */
-function toFault(fault: { path: string; message: string; errorCode?: string }): RequestFault {
+function toFault(
+  fault: { path: string; message: string; errorCode?: string },
+  rules: ReadonlyMap<string, string>,
+): RequestFault {
   const match = /^\/(body|query|params|headers)(?:\/(.*))?$/s.exec(fault.path);
-  const detail = fault.errorCode?.startsWith('additionalProperties') ? 'is not a known field' : fault.message;
+  const detail = readable(fault, rules);
   if (match?.[1] === 'body') return { pointer: match[2] === undefined ? '' : `/${match[2]}`, detail };
   const place = { query: 'query', params: 'path', headers: 'header' }[match?.[1] ?? ''];
   return place ? { parameter: `${place}.${match?.[2] ?? ''}`, detail } : { detail };
+}
+
+function readable(
+  { message, errorCode }: { message: string; errorCode?: string },
+  rules: ReadonlyMap<string, string>,
+): string {
+  if (errorCode?.startsWith('additionalProperties')) return 'is not a known field';
+  if (message.startsWith('Unknown query parameter')) return 'is not a known parameter';
+  if (message.startsWith('Empty value')) return 'must not be empty';
+  const pattern = /^must match pattern "(.*)"$/s.exec(message)?.[1];
+  return (pattern !== undefined && rules.get(pattern)) || message;
+}
+
+/** What the contract says in words about the patterns that it demands. */
+function describedPatterns(document: OpenapiDocument): Map<string, string> {
+  const rules = new Map<string, string>();
+  const visit = (node: unknown): void => {
+    if (typeof node !== 'object' || node === null) return;
+    const { pattern, description } = node as { pattern?: unknown; description?: unknown };
+    if (typeof pattern === 'string' && typeof description === 'string') rules.set(pattern, description);
+    for (const member of Object.values(node)) visit(member);
+  };
+  visit(document);
+  return rules;
 }

@@ -1,0 +1,174 @@
+import type { EntityManager } from 'typeorm';
+import { AppError } from '../../common/runtime/app-error.ts';
+import { getBoardAccess, getTenantAccess } from '../access.ts';
+import { auditChange, creatorOf } from '../audit/audit.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { ApiDeps } from '../deps.ts';
+import { createOnce } from '../http/idempotency.ts';
+import type { HandlersOf, OperationId, Schemas } from '../http/operation.ts';
+import { allowsInTenant } from '../http/permissions.ts';
+import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
+import {
+  deleteBoardRow,
+  insertBoard,
+  lockBoard,
+  reinstateBoardRow,
+  renewEnrolmentCode,
+  revokeBoardRow,
+  updateBoardRow,
+} from './board-changes.ts';
+import { readBoard } from './board-queries.ts';
+import type { BoardSessions } from './board-sessions.ts';
+
+type BoardOperations =
+  | 'createBoard'
+  | 'getBoard'
+  | 'updateBoard'
+  | 'deleteBoard'
+  | 'createEnrolmentCode'
+  | 'revokeBoard'
+  | 'reinstateBoard';
+
+export function createBoardHandlers(
+  { database, config }: ApiDeps,
+  boardSessions: BoardSessions,
+): HandlersOf<BoardOperations> {
+  function toCode({ code, expiresAt }: { code: string; expiresAt: Date }): Schemas['EnrolmentCode'] {
+    const { wampUrl } = config;
+    return { code, expiresAt: expiresAt.toISOString(), ...(wampUrl !== undefined && { wampUrl }) };
+  }
+
+  return {
+    async createBoard(request) {
+      const { tenant: reference, ...fields } = request.body;
+      return createOnce(database, request, async (manager) => {
+        const tenantId = await tenantForCreation(manager, request, reference);
+        const uuid = await insertBoard(manager, tenantId, fields);
+        const code = await renewEnrolmentCode(manager, uuid, creatorOf(request.principal));
+        await auditChange(manager, request, {
+          tenantId,
+          targetKind: 'board',
+          target: uuid,
+          detail: { name: fields.name },
+        });
+        const board = await readBoard(manager, uuid);
+        return {
+          status: 201,
+          headers: { Location: `/v1/boards/${uuid}`, ...versionTag(board.version) },
+          body: { ...board, enrolmentCode: toCode(code) },
+        };
+      });
+    },
+
+    async getBoard(request) {
+      const board = await database.read(async (manager) => {
+        const { uuid } = await getBoardAccess(manager, request);
+        return readBoard(manager, uuid);
+      });
+      return { status: 200, headers: versionTag(board.version), body: board };
+    },
+
+    async updateBoard(request) {
+      const { version: _version, ...fields } = request.body;
+      const expected = expectedVersion(request);
+      const board = await database.transaction(async (manager) => {
+        const access = await getBoardAccess(manager, request);
+        requireVersion(expected, (await lockBoard(manager, access.uuid)).version);
+        await updateBoardRow(manager, access, fields);
+        await auditChange(manager, request, {
+          tenantId: access.tenantId,
+          targetKind: 'board',
+          target: access.uuid,
+          detail: { fields: Object.keys(fields) },
+        });
+        return readBoard(manager, access.uuid);
+      });
+      return { status: 200, headers: versionTag(board.version), body: board };
+    },
+
+    async deleteBoard(request) {
+      const access = await database.transaction(async (manager) => {
+        const board = await getBoardAccess(manager, request);
+        await lockBoard(manager, board.uuid);
+        await deleteBoardRow(manager, board);
+        await auditChange(manager, request, {
+          tenantId: board.tenantId,
+          targetKind: 'board',
+          target: board.uuid,
+          detail: { name: board.name },
+        });
+        return board;
+      });
+      boardSessions.disconnect(access, 'deleted');
+      return { status: 204 };
+    },
+
+    async createEnrolmentCode(request) {
+      return createOnce(database, request, async (manager) => {
+        const board = await getBoardAccess(manager, request);
+        if ((await lockBoard(manager, board.uuid)).status === 'revoked')
+          throw new AppError('conflict', 'the board is revoked; reinstate it first');
+        const code = await renewEnrolmentCode(manager, board.uuid, creatorOf(request.principal));
+        await auditChange(manager, request, {
+          tenantId: board.tenantId,
+          targetKind: 'board',
+          target: board.uuid,
+        });
+        return { status: 201, body: toCode(code) };
+      });
+    },
+
+    async revokeBoard(request) {
+      const { access, board } = await database.transaction(async (manager) => {
+        const found = await getBoardAccess(manager, request);
+        if ((await lockBoard(manager, found.uuid)).status !== 'revoked') {
+          await auditChange(manager, request, {
+            tenantId: found.tenantId,
+            targetKind: 'board',
+            target: found.uuid,
+          });
+          await revokeBoardRow(manager, found);
+        }
+        return { access: found, board: await readBoard(manager, found.uuid) };
+      });
+      boardSessions.disconnect(access, 'revoked');
+      return { status: 200, body: board };
+    },
+
+    async reinstateBoard(request) {
+      const board = await database.transaction(async (manager) => {
+        const access = await getBoardAccess(manager, request);
+        if ((await lockBoard(manager, access.uuid)).status !== 'revoked')
+          throw new AppError('conflict', 'the board is not revoked');
+        await auditChange(manager, request, {
+          tenantId: access.tenantId,
+          targetKind: 'board',
+          target: access.uuid,
+        });
+        await reinstateBoardRow(manager, access);
+        return readBoard(manager, access.uuid);
+      });
+      return { status: 200, body: board };
+    },
+  };
+}
+
+/** The tenant that was named, or the only one where the caller may create boards. */
+async function tenantForCreation(
+  manager: EntityManager,
+  request: { operationId: OperationId; principal: Principal },
+  reference: string | undefined,
+): Promise<string> {
+  if (reference !== undefined) return (await getTenantAccess(manager, request, reference)).id;
+  const { principal, operationId } = request;
+  const candidates = principal.isAdmin
+    ? ((await manager.query('SELECT id FROM tenants LIMIT 2')) as { id: string }[]).map((row) => row.id)
+    : principal.memberships
+        .map((each) => each.tenantId)
+        .filter((id) => allowsInTenant(operationId, principal, id));
+  const [only] = candidates;
+  if (only !== undefined && candidates.length === 1) return only;
+  throw new AppError('invalid-request', 'tenant is needed, because you do not have exactly one', {
+    details: { errors: [{ pointer: '/tenant', detail: 'is required' }] },
+  });
+}
