@@ -63,10 +63,14 @@ export const metaUris = {
   onJoin: 'wamp.session.on_join',
   onLeave: 'wamp.session.on_leave',
   sessionList: 'wamp.session.list',
+  sessionCount: 'wamp.session.count',
   sessionGet: 'wamp.session.get',
+  sessionKill: 'wamp.session.kill',
   killByAuthid: 'wamp.session.kill_by_authid',
-  onSubscribe: 'wamp.subscription.on_subscribe',
-  onUnsubscribe: 'wamp.subscription.on_unsubscribe',
+  subscriptionList: 'wamp.subscription.list',
+  subscriptionGet: 'wamp.subscription.get',
+  onSubscriptionCreate: 'wamp.subscription.on_create',
+  onSubscriptionDelete: 'wamp.subscription.on_delete',
 } as const;
 
 /** Roles at the router (DESIGN of the realm: who may do what is in wamp-agent/authorizer.ts). */

@@ -201,6 +201,21 @@ export async function findLiveSessions(
   return rows.map((each) => ({ ...each, wampSession: Number(each.wampSession) }));
 }
 
+/** A board's live session, wherever it is. */
+export async function findLiveSessionOf(
+  manager: EntityManager,
+  boardUuid: string,
+): Promise<(LiveSession & { cell: string; isRevoked: boolean }) | undefined> {
+  const [row] = (await manager.query(
+    `SELECT s.id, s.board_uuid AS boardUuid, s.cell, s.wamp_session AS wampSession, b.status
+     FROM board_sessions s JOIN boards b ON b.uuid = s.board_uuid WHERE s.board_uuid = ? AND s.live = 1`,
+    [boardUuid],
+  )) as (LiveSession & { cell: string; status: BoardStatus })[];
+  if (!row) return undefined;
+  const { status, ...session } = row;
+  return { ...session, wampSession: Number(row.wampSession), isRevoked: status === 'revoked' };
+}
+
 /** How often a board's session was replaced within the last seconds: two devices with one key show here. */
 export async function countReplacements(
   manager: EntityManager,

@@ -1,0 +1,40 @@
+/** The agent's own row, by which api and conductor find its relay, and the row of its cell. */
+import type { EntityManager } from 'typeorm';
+
+export interface AgentRow {
+  id: string;
+  cell: string;
+  relayUrl: string;
+}
+
+export async function insertAgent(manager: EntityManager, { id, cell, relayUrl }: AgentRow): Promise<void> {
+  await manager.query('INSERT IGNORE INTO routers (cell, created_at) VALUES (?, UTC_TIMESTAMP(3))', [cell]);
+  await manager.query(
+    `INSERT INTO wamp_agents (id, cell, relay_url, router_connected, started_at, heartbeat_at)
+     VALUES (?, ?, ?, 0, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))
+     ON DUPLICATE KEY UPDATE relay_url = VALUES(relay_url)`,
+    [id, cell, relayUrl],
+  );
+}
+
+/** False when the row is gone or marked as stopped: a conductor took the agent for dead. */
+export async function beatAgent(manager: EntityManager, id: string, isServing: boolean): Promise<boolean> {
+  const result = (await manager.query(
+    `UPDATE wamp_agents SET heartbeat_at = UTC_TIMESTAMP(3), router_connected = ?, stopped_at = NULL, stop_reason = NULL
+     WHERE id = ?`,
+    [isServing ? 1 : 0, id],
+  )) as { affectedRows: number };
+  return result.affectedRows === 1;
+}
+
+export async function stopAgent(manager: EntityManager, id: string): Promise<void> {
+  await manager.query(
+    `UPDATE wamp_agents SET stopped_at = UTC_TIMESTAMP(3), stop_reason = 'stopped', router_connected = 0 WHERE id = ?`,
+    [id],
+  );
+}
+
+export async function noteRouter(manager: EntityManager, cell: string, isConnected: boolean): Promise<void> {
+  const column = isConnected ? 'connected_at' : 'lost_at';
+  await manager.query(`UPDATE routers SET ${column} = UTC_TIMESTAMP(3) WHERE cell = ?`, [cell]);
+}

@@ -1,0 +1,271 @@
+/**
+ * Puts the agent together. It reads in the order of a board's life: let in, enrolled, greeted,
+ * heard, called, gone.
+ */
+import { randomUUID } from 'node:crypto';
+import { createDatabase, waitForDatabase } from '../common/db/database.ts';
+import { agentHeartbeatMs } from '../common/db/queries/wamp-agents.ts';
+import { messageOf } from '../common/runtime/app-error.ts';
+import { every } from '../common/runtime/every.ts';
+import type { Lifecycle } from '../common/runtime/lifecycle.ts';
+import type { Logger } from '../common/runtime/logger.ts';
+import { registerAll, type WampSession } from '../common/wamp/typed-session.ts';
+import { agentUris, metaUris } from '../common/wamp/uris.ts';
+import { beatAgent, insertAgent, noteRouter, stopAgent } from './agent-row.ts';
+import { createAttemptLimit } from './auth/attempt-limit.ts';
+import { createAuthenticator } from './auth/authenticator.ts';
+import { createAuthorizer } from './auth/authorizer.ts';
+import { createEndedKeys } from './auth/ended-keys.ts';
+import { createJoinGate } from './auth/join-gate.ts';
+import { createJoinMemory, type JoinFacts } from './auth/joins.ts';
+import { createKeyCache } from './auth/key-cache.ts';
+import { peerAddress } from './auth/peer-address.ts';
+import { createRefusals } from './auth/refusals.ts';
+import { createBoardDirectory } from './boards/directory.ts';
+import type { AgentConfig } from './config.ts';
+import { createEnrol } from './enrolment/enrol.ts';
+import { startServer } from './http/server.ts';
+import { createIngest } from './ingest/ingest.ts';
+import { createNewestAt } from './ingest/newest-at.ts';
+import { createSettingsPush } from './live/fresh-settings.ts';
+import { createLiveHub } from './live/hub.ts';
+import { createPublisher } from './live/publisher.ts';
+import { createMetrics } from './metrics.ts';
+import { createPresenceChanges } from './presence/changes.ts';
+import { createHello } from './presence/hello.ts';
+import { createLeaves } from './presence/leaves.ts';
+import { reconcile } from './presence/reconcile.ts';
+import { createSignsOfLife } from './presence/signs-of-life.ts';
+import { createAppendReadings, createGetCaller } from './procedures/append-readings.ts';
+import { createHeartbeat } from './procedures/heartbeat.ts';
+import { procedureRefusal } from './procedures/refusal.ts';
+import { createCallSlots } from './relay/call-slots.ts';
+import { createContractCache } from './relay/contracts.ts';
+import { createDisconnect } from './relay/disconnect.ts';
+import { createRelayRoutes } from './relay/routes.ts';
+import { createRelay } from './relay/rpc.ts';
+import { openLink } from './router/link.ts';
+import { findSession, killByAuthid, killSession } from './router/meta.ts';
+import { createRouterSession } from './router/router-session.ts';
+import { createSettings } from './settings.ts';
+
+const joinTimeoutMs = 30_000;
+const drainMs = 5000;
+const reconcileMs = 60_000;
+const refreshMs = 300_000;
+const closeReason = 'boardwalk.close.ended_by_server';
+
+export async function startAgent(config: AgentConfig, logger: Logger, lifecycle: Lifecycle): Promise<void> {
+  const id = randomUUID();
+  const { cell, boardUrls, trustedProxies } = config;
+  const { realm } = config.router;
+  const metrics = createMetrics();
+  const database = createDatabase({
+    url: config.databaseUrl,
+    logger,
+    poolSize: config.databasePool,
+    onRetry: (kind) => metrics.databaseRetries.inc({ kind }),
+  });
+  lifecycle.onStop('database', () => database.close());
+  await waitForDatabase(database, logger, lifecycle.stopping);
+
+  // Who is let in, and what they may do.
+  const directory = createBoardDirectory(database);
+  const joins = createJoinMemory();
+  const gate = createJoinGate();
+  const refusals = createRefusals({ database, metrics, logger });
+  const codeAttempts = createAttemptLimit({ attempts: 10, windowMs: 60_000 });
+  const authenticate = createAuthenticator({
+    database,
+    realm,
+    gate,
+    joins,
+    codeAttempts,
+    refusals,
+    metrics,
+    trustedProxies,
+  });
+  const keys = createKeyCache(database);
+  const authorize = createAuthorizer({ directory, keys, refusals, metrics, trustedProxies });
+
+  // Who is there.
+  const hub = createLiveHub();
+  const publisher = createPublisher(logger);
+  const settings = createSettings({ config: config.settings, isWatched: hub.isWatched });
+  const changes = createPresenceChanges(publisher, metrics);
+  const signs = createSignsOfLife(database, logger);
+  const leaves = createLeaves({ database, cell, directory, changes, logger });
+  const endedKeys = createEndedKeys({ database, kill: endSessionsOf, logger });
+  const hello = createHello({
+    database,
+    cell,
+    agentId: id,
+    boardUrls,
+    settings,
+    directory,
+    gate,
+    leaves,
+    changes,
+    findJoin,
+    kill: (wampSession, message) =>
+      quietly(() => killSession(router.current(), wampSession, closeReason, message)),
+    logger,
+  });
+  const heartbeat = createHeartbeat({
+    cell,
+    directory,
+    signs,
+    onRevoked: (boardUuid) => void quietly(() => endSessionsOf(boardUuid, 'this board is revoked')),
+  });
+
+  // What they send and what is asked of them.
+  const newestAt = createNewestAt(database, logger);
+  await newestAt.refresh();
+  const ingest = createIngest({ database, newestAt, metrics, logger });
+  const getCaller = createGetCaller(directory.find, cell);
+  const appendReadings = createAppendReadings({
+    ingest,
+    hub,
+    publisher,
+    newestAt,
+    signs,
+    settings,
+    getCaller,
+  });
+  const enrol = createEnrol({ database, realm, boardUrls, settings, joins });
+  const relay = createRelay({
+    cell,
+    session: () => router.current(),
+    directory,
+    contracts: createContractCache(database),
+    slots: createCallSlots(config.callsPerBoard),
+    signs,
+    metrics,
+  });
+
+  const router = createRouterSession({
+    open: () => openLink({ ...config.router, joinTimeoutMs, logger }),
+    async setUp(session) {
+      // Leaves first: no board can come, and go, before the registrations.
+      await session.subscribe(metaUris.onLeave, (args) => leaves.note(Number(args[0])));
+      await publisher.follow(session);
+      const shared = { invoke: 'roundrobin' } as const;
+      await registerAll(
+        session,
+        { enrol, hello, heartbeat, appendReadings },
+        {
+          ...shared,
+          onRefused: (procedure, caller, error) => {
+            if (error.code === 'unavailable') return;
+            const address = joins.find(caller?.wampSession ?? 0)?.address;
+            if (procedure === 'enrol') codeAttempts.fail(address ?? 'unknown');
+            refusals.record(procedureRefusal(procedure, caller, address, error));
+          },
+        },
+      );
+      await session.register(agentUris.authorize, authorize, shared);
+      // Last: from here on boards are let in.
+      await session.register(agentUris.authenticate, authenticate, shared);
+    },
+    onServing(session) {
+      void quietly(() => beat());
+      void quietly(() => database.read((manager) => noteRouter(manager, cell, true)));
+      void quietly(() => compare(session));
+    },
+    onLost() {
+      publisher.reset();
+      void quietly(() => beat());
+      void quietly(() => database.read((manager) => noteRouter(manager, cell, false)));
+    },
+    logger,
+  });
+
+  /** How a session joined: from memory, or from the router when another agent let it in. */
+  async function findJoin(wampSession: number): Promise<JoinFacts | undefined> {
+    const known = joins.find(wampSession);
+    if (known) return known;
+    const info = await findSession(router.current(), wampSession);
+    const { credential } = info?.authextra ?? {};
+    return (
+      info && {
+        credentialId: typeof credential === 'string' ? credential : undefined,
+        address: peerAddress(info.transport, trustedProxies),
+      }
+    );
+  }
+
+  function endSessionsOf(authid: string, message: string): Promise<number> {
+    return killByAuthid(router.current(), authid, closeReason, message);
+  }
+
+  async function compare(session: WampSession): Promise<void> {
+    const live = await reconcile({ database, cell, leaves, session });
+    metrics.sessionsLive.set(live);
+    settings.countBoards(live);
+  }
+
+  /** For what need not succeed: it is done again, or told by a row. */
+  async function quietly(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      logger.debug({ reason: messageOf(error) }, 'did not work out, goes on without');
+    }
+  }
+
+  const routes = createRelayRoutes({
+    relay,
+    hub,
+    onWatched: createSettingsPush({
+      cell,
+      directory,
+      session: () => router.current(),
+      batchIntervalMs: settings.batchIntervalMs,
+      logger,
+    }),
+    disconnect: createDisconnect({ database, cell, leaves, endSessionsOf }),
+    metrics,
+    logger,
+  });
+  const server = await startServer({
+    ...config.relay,
+    relayKey: config.relay.key,
+    relayRoutes: routes.byPath,
+    readiness: {
+      database: async () =>
+        void (await database.read((manager) => manager.query('SELECT 1'), { deadlineMs: 0 })),
+      router: async () => void (await router.current().call(metaUris.sessionCount, [], {})),
+    },
+    metrics,
+    logger,
+  });
+  lifecycle.onStop('records', async () => {
+    await Promise.all([leaves.stop(), signs.stop(), refusals.stop()]);
+  });
+  const relayUrl = config.relay.advertisedUrl ?? `http://${config.relay.host}:${server.port}`;
+  const row = { id, cell, relayUrl };
+  await database.read((manager) => insertAgent(manager, row));
+  async function beat(): Promise<void> {
+    const known = await database.read((manager) => beatAgent(manager, id, router.isServing()));
+    if (!known) await database.read((manager) => insertAgent(manager, row));
+  }
+
+  router.start();
+  const tasks = [
+    every({ name: 'heartbeat', intervalMs: agentHeartbeatMs, logger }, beat),
+    every({ name: 'ended-keys', intervalMs: 2000, logger }, async () => {
+      if (router.isServing()) await endedKeys.check();
+    }),
+    every({ name: 'compare-sessions', intervalMs: reconcileMs, logger, jitter: 0.5 }, async () => {
+      if (router.isServing()) await compare(router.current());
+    }),
+    every({ name: 'newest-reading', intervalMs: refreshMs, logger }, newestAt.refresh),
+  ];
+  lifecycle.onStop('calls under way', async () => {
+    await Promise.all(tasks.map((each) => each.stop()));
+    await quietly(() => database.read((manager) => stopAgent(manager, id), { deadlineMs: 500 }));
+    routes.endStreams();
+    await Promise.all([server.stop(drainMs), router.stop(drainMs)]);
+  });
+  logger.info({ agentId: id, cell, relayUrl }, 'wamp-agent started');
+}

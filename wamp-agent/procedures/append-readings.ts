@@ -1,0 +1,71 @@
+/** `boardwalk.agent.append_readings`: commit first, then acknowledge, then tell who listens. */
+import { AppError } from '../../common/runtime/app-error.ts';
+import type { ReadingsAck, ReadingsBatch } from '../../common/wamp/readings.ts';
+import type { Caller } from '../../common/wamp/typed-session.ts';
+import { boardEventTopic } from '../../common/wamp/uris.ts';
+import type { BoardEntry } from '../boards/directory.ts';
+import type { AppendResult, Ingest } from '../ingest/ingest.ts';
+import type { NewestAt } from '../ingest/newest-at.ts';
+import { type LiveHub, toLiveReadings } from '../live/hub.ts';
+import type { Publisher } from '../live/publisher.ts';
+import type { SignsOfLife } from '../presence/signs-of-life.ts';
+import type { Settings } from '../settings.ts';
+
+export interface AppendReadingsOptions {
+  ingest: Ingest;
+  hub: LiveHub;
+  publisher: Publisher;
+  newestAt: NewestAt;
+  signs: SignsOfLife;
+  settings: Settings;
+  /** Throws when the calling session may not speak for its board. */
+  getCaller: (caller: Caller) => Promise<BoardEntry>;
+}
+
+export function createAppendReadings(options: AppendReadingsOptions) {
+  const { hub, publisher } = options;
+
+  function tell({ tenantId, uuid }: BoardEntry, batch: ReadingsBatch, { firstNew }: AppendResult): void {
+    const topic = boardEventTopic(tenantId, uuid, 'readings');
+    const isWanted = hub.wants(tenantId, uuid);
+    const isPublished = publisher.hasListeners(topic);
+    if (!isWanted && !isPublished) return;
+    const newestAt = options.newestAt.value();
+    const readings = toLiveReadings(batch, firstNew).filter((each) => each.at <= newestAt);
+    if (readings.length === 0) return;
+    if (isWanted) hub.send({ type: 'readings', tenantId, boardUuid: uuid, readings });
+    if (isPublished) publisher.publish(topic, { board: uuid, readings });
+  }
+
+  return async (batch: ReadingsBatch, caller: Caller): Promise<ReadingsAck> => {
+    const board = await options.getCaller(caller);
+    const result = await options.ingest.append(board.uuid, batch);
+    options.signs.note(board.uuid, 'readings');
+    // After the answer is on its way: listeners never slow an acknowledgement.
+    setImmediate(tell, board, batch, result);
+    return { ackedSeq: result.ackedSeq, batchIntervalMs: options.settings.batchIntervalMs(board.uuid) };
+  };
+}
+
+/**
+ * The board of a calling session, which must be its live one or come before any hello. An old
+ * session of a board, or one whose key was revoked, may linger at the router: it is not heard.
+ */
+export function createGetCaller(
+  find: (boardUuid: string, options?: { fresh?: boolean }) => Promise<BoardEntry | undefined>,
+  cell: string,
+) {
+  const isOther = ({ live }: BoardEntry, caller: Caller) =>
+    live !== undefined && (live.wampSession !== caller.wampSession || live.cell !== cell);
+
+  return async (caller: Caller): Promise<BoardEntry> => {
+    let board = await find(caller.authid);
+    if (!board || board.status === 'revoked' || isOther(board, caller))
+      board = await find(caller.authid, { fresh: true });
+    if (!board) throw new AppError('board-not-found', 'this board does not exist');
+    if (board.status === 'revoked') throw new AppError('board-revoked', 'this board is revoked');
+    if (isOther(board, caller))
+      throw new AppError('not-authorized', 'another session of this board is the live one');
+    return board;
+  };
+}

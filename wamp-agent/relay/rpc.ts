@@ -1,0 +1,132 @@
+/**
+ * One call of a board's procedure: board here? → contract → a free place → CALL → answer. It ends
+ * within its deadline whatever the board and the router do.
+ */
+
+import type { RelayCall, RelayResult } from '../../common/relay/messages.ts';
+import { AppError } from '../../common/runtime/app-error.ts';
+import { isWampFault } from '../../common/wamp/errors.ts';
+import type { WampSession } from '../../common/wamp/typed-session.ts';
+import { boardProcedureUri, isReservedProcedure } from '../../common/wamp/uris.ts';
+import type { BoardDirectory } from '../boards/directory.ts';
+import type { Metrics } from '../metrics.ts';
+import type { SignsOfLife } from '../presence/signs-of-life.ts';
+import type { CallSlots } from './call-slots.ts';
+import { type ContractCache, checkArguments } from './contracts.ts';
+import { toCallFailure } from './failures.ts';
+
+export interface Relay {
+  /** `signal` ends the call because nobody waits for it any more. */
+  call(call: RelayCall, options: CallControl): Promise<RelayResult>;
+}
+
+export interface CallControl {
+  signal?: AbortSignal;
+  onProgress?: (value: unknown) => void;
+}
+
+export interface RelayOptions {
+  cell: string;
+  session: () => WampSession;
+  directory: BoardDirectory;
+  contracts: ContractCache;
+  slots: CallSlots;
+  signs: SignsOfLife;
+  metrics: Metrics;
+}
+
+export function createRelay(options: RelayOptions): Relay {
+  const { directory, slots, metrics } = options;
+
+  async function run(call: RelayCall, control: CallControl): Promise<RelayResult> {
+    const startedAt = performance.now();
+    const deadline = AbortSignal.timeout(call.timeoutMs);
+    await requireLive(call);
+    if (!isReservedProcedure(call.procedure)) {
+      const contract = await options.contracts.get(call.boardUuid, call.contractsHash, call.procedure);
+      checkArguments(contract, call.args ?? [], call.kwargs ?? {});
+    }
+    const release = slots.take(call.boardUuid);
+    metrics.relayInFlight.set(slots.total());
+    try {
+      const result = await callBoard(call, control, deadline);
+      options.signs.note(call.boardUuid, 'rpc');
+      return { result: result ?? null, durationMs: performance.now() - startedAt };
+    } catch (error) {
+      if (isWampFault(error) || error instanceof AppError) throw await explain(call, error);
+      throw error;
+    } finally {
+      release();
+      metrics.relayInFlight.set(slots.total());
+    }
+  }
+
+  /** The session may be newer than what the caller read; what counts is that there is one here. */
+  async function requireLive(call: RelayCall): Promise<void> {
+    const isHere = (board: Awaited<ReturnType<BoardDirectory['find']>>) => board?.live?.cell === options.cell;
+    let board = await directory.find(call.boardUuid);
+    if (!isHere(board) || board?.live?.id !== call.sessionId)
+      board = await directory.find(call.boardUuid, { fresh: true });
+    if (!board) throw new AppError('board-not-found', 'this board does not exist');
+    if (!isHere(board)) throw new AppError('board-offline', 'this board is not connected');
+  }
+
+  async function callBoard(call: RelayCall, control: CallControl, deadline: AbortSignal): Promise<unknown> {
+    const signal = control.signal ? AbortSignal.any([control.signal, deadline]) : deadline;
+    const tooLate = Promise.withResolvers<never>();
+    const onAbort = () =>
+      tooLate.reject(
+        deadline.aborted
+          ? new AppError('deadline-exceeded', `no answer within ${call.timeoutMs} ms`)
+          : new AppError('relay-unavailable', 'the caller went away'),
+      );
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      const answer = session().call(
+        boardProcedureUri(call.boardUuid, call.procedure),
+        call.args ?? [],
+        call.kwargs ?? {},
+        {
+          traceparent: call.requestId,
+          signal,
+          ...(control.onProgress && { onProgress: control.onProgress }),
+        },
+      );
+      return await Promise.race([answer, tooLate.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** A relay without its router gives the call back, so that another agent may take it. */
+  function session(): WampSession {
+    try {
+      return options.session();
+    } catch (cause) {
+      throw new AppError('relay-unavailable', 'this relay is not joined to its router', {
+        cause,
+        details: { mayHaveRun: false },
+      });
+    }
+  }
+
+  async function explain(call: RelayCall, error: unknown): Promise<AppError> {
+    const failure = toCallFailure(error);
+    if (failure.code === 'board-offline') directory.forget(call.boardUuid);
+    return failure;
+  }
+
+  return {
+    async call(call, control) {
+      try {
+        const result = await run(call, control);
+        metrics.relayCalls.inc({ outcome: 'ok' });
+        return result;
+      } catch (error) {
+        metrics.relayCalls.inc({ outcome: error instanceof AppError ? error.code : 'internal' });
+        throw error;
+      }
+    },
+  };
+}
