@@ -1,8 +1,8 @@
 /** `npm start`, once the node modules are there: runs the stack until Ctrl-C, SIGTERM or SIGHUP. */
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { messageOf } from '../common/runtime/app-error.ts';
 import { ConfigError } from '../common/runtime/config.ts';
-import { SetupError } from './setup/progress.ts';
+import { SetupError, shownPath } from './setup/progress.ts';
 import { ApiRefusal } from './stack/api-client.ts';
 import { demoBoardName } from './stack/demo-gateway.ts';
 import { readStackSettings, type StackSettings } from './stack/settings.ts';
@@ -66,7 +66,7 @@ function explain(error: unknown): string {
 
 function welcome(settings: StackSettings, stack: Stack, tookMs: number): void {
   const { admin, home } = stack;
-  const path = (name: string) => relative(process.cwd(), join(home, name)) || join(home, name);
+  const path = (name: string) => shownPath(join(home, name));
   const curl = `curl -sK ${path('curlrc')}`;
   const board = `${admin.apiUrl}/v1/boards/${demoBoardName}`;
   say(`

@@ -6,10 +6,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { unpackDebianPackages } from './debian-packages.ts';
 import { findProgram, run } from './exec.ts';
-import { type Say, SetupError, withProgress } from './progress.ts';
+import { type Say, SetupError, shownPath, withProgress } from './progress.ts';
 
 export interface CrossbarTools {
   crossbar: string;
@@ -36,9 +36,11 @@ export async function findOrInstallCrossbar(
 
   const python = await findPython();
   await rm(venv, { recursive: true, force: true });
-  const shown = relative(process.cwd(), venv) || venv;
-  await withProgress(say, `Installing Crossbar into ${shown} (about 20 s)`, 'Crossbar is installed', () =>
-    install({ python, venv, toolsDir, ...(signal ? { signal } : {}) }),
+  await withProgress(
+    say,
+    `Installing Crossbar into ${shownPath(venv)} (about 20 s)`,
+    'Crossbar is installed',
+    () => install({ python, venv, toolsDir, ...(signal ? { signal } : {}) }),
   );
   await writeFile(stamp, wanted);
   return tools;

@@ -1,3 +1,5 @@
+import { relative } from 'node:path';
+
 /** Says before a long step what is being done, and after it how long it took. */
 export type Say = (line: string) => void;
 
@@ -17,4 +19,10 @@ export async function withProgress<T>(
   const result = await work();
   say(`${done} (${((performance.now() - startedAt) / 1000).toFixed(1)} s)`);
   return result;
+}
+
+/** A path as a person here would type it. */
+export function shownPath(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short === '' || short.startsWith('..') ? path : short;
 }
