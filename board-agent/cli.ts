@@ -12,6 +12,7 @@ interface EnrolFlags {
   code?: string;
   codeFile?: string;
   realm: string;
+  name?: string;
 }
 
 const collect = (value: string, before: string[] = []) => [...before, value];
@@ -31,6 +32,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
     .option('--code <code>', "the one-time code; '-' reads it from standard input")
     .option('--code-file <path>', 'read the code from a file: it stays out of the process list')
     .option('--realm <realm>', 'WAMP realm', realmDefault)
+    .option('--name <name>', "name of this host as the server shows it; default: the host's own")
     .option(...state)
     .action(enrolCommand);
 
@@ -87,10 +89,14 @@ async function enrolCommand(flags: EnrolFlags): Promise<void> {
     urls: flags.url,
     code: readCode(flags),
     realm: flags.realm,
+    ...(flags.name !== undefined && { hostname: flags.name }),
     say,
   });
   say(`Enrolled as board ${identity.boardName} (${identity.boardUuid}).`);
   say(`Start it with: boardwalk-agent run --state ${flags.state}`);
+  // In a checkout this puts the stripped sources of `run` into Node's compile cache: the first run
+  // is then as small as the later ones. Installed from the tarball there is nothing to strip.
+  await import('./commands/run.ts');
 }
 
 function readCode({ code, codeFile }: EnrolFlags): string {

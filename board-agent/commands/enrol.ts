@@ -25,6 +25,8 @@ export interface EnrolOptions {
   urls: readonly string[];
   code: string;
   realm: string;
+  /** Told to the server instead of the host's own name. */
+  hostname?: string;
   /** Called with what is worth a line on the way. */
   say: (line: string) => void;
   /** How long to wait for a router whose server is not there yet. */
@@ -43,7 +45,11 @@ export async function enrol(options: EnrolOptions): Promise<Identity> {
   try {
     const previous = findPrevious(stateDir, say);
     const keys = preparePendingKey(stateDir, code);
-    const request: EnrolRequest = { code, publicKey: keys.publicKey, facts: readBoardFacts() };
+    const facts = {
+      ...readBoardFacts(),
+      ...(options.hostname !== undefined && { hostname: options.hostname }),
+    };
+    const request: EnrolRequest = { code, publicKey: keys.publicKey, facts };
     const answer = await askAny(options, request);
     const identity: Identity = { ...answer, ...keys };
     storeIdentity(stateDir, identity);
