@@ -1,0 +1,218 @@
+/**
+ * Who may do what, cell by cell, against a running api. The matrix here is written by hand: it is
+ * what was decided, the table in the code is only how it is done.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { listOperations, loadOpenapiDocument } from '../../api/openapi-document.ts';
+import {
+  type Answer,
+  type RequestOptions,
+  startTestApi,
+  type TestApi,
+  testPassword,
+} from '../harness/api.ts';
+
+const columns = [
+  'anonymous',
+  'nobody',
+  'user_iot',
+  'manager_iot_project',
+  'admin_iot_project',
+  'admin',
+  'key user_iot',
+  'key manager_iot_project',
+  'key admin_iot_project',
+  'key of one board',
+] as const;
+type Column = (typeof columns)[number];
+
+/** One sign per column: + may, - may not. */
+const matrix: Record<string, string> = {
+  login: '+ +++++ ++++',
+  logout: '- +++++ ----',
+  getMe: '- +++++ ++++',
+  updateMe: '- +++++ ----',
+  listUsers: '- ----+ ----',
+  createUser: '- ----+ ----',
+  getUser: '- ----+ ----',
+  updateUser: '- ----+ ----',
+  deleteUser: '- ----+ ----',
+  listTenants: '- +++++ ++++',
+  createTenant: '- ----+ ----',
+  getTenant: '- -++++ ++++',
+  updateTenant: '- ---++ --+-',
+  deleteTenant: '- ----+ ----',
+  listMembers: '- --+++ -++-',
+  setMember: '- ---++ ----',
+  removeMember: '- ---++ ----',
+  listApiKeys: '- ---++ ----',
+  createApiKey: '- ---++ ----',
+  getApiKey: '- ---++ ----',
+  revokeApiKey: '- ---++ ----',
+  listTenantAuditEvents: '- ---++ --+-',
+  listAuditEvents: '- ----+ ----',
+  listBoards: '- -++++ ++++',
+  createBoard: '- ---++ --+-',
+  countBoards: '- -++++ ++++',
+  listBoardPositions: '- -++++ ++++',
+  getBoard: '- -++++ ++++',
+  updateBoard: '- --+++ -+++',
+  deleteBoard: '- ---++ --++',
+  createEnrolmentCode: '- ---++ --++',
+  revokeBoard: '- ---++ --++',
+  reinstateBoard: '- ---++ --++',
+  listBoardSessions: '- -++++ ++++',
+  listProcedures: '- -++++ ++++',
+  callProcedure: '- --+++ -+++',
+  listStreams: '- -++++ ++++',
+  getReadings: '- -++++ ++++',
+  getCompleteness: '- -++++ ++++',
+  streamEvents: '- -++++ ++++',
+  getOpenapi: '+ +++++ ++++',
+  getHealth: '+ +++++ ++++',
+  getReadiness: '+ +++++ ++++',
+  getMetrics: '+ +++++ ++++',
+};
+
+/** Bodies that are valid, so that only the permission decides. */
+const bodies: Record<string, (target: Target) => unknown> = {
+  login: () => ({ username: 'x', password: 'y' }),
+  updateMe: () => ({ displayName: 'Me' }),
+  createUser: ({ unique }) => ({ username: `u-${unique}`, password: testPassword }),
+  updateUser: () => ({ displayName: 'X' }),
+  createTenant: ({ unique }) => ({ name: `t-${unique}` }),
+  updateTenant: () => ({}),
+  setMember: () => ({ role: 'user_iot' }),
+  createApiKey: ({ unique }) => ({ name: `k-${unique}`, role: 'user_iot' }),
+  createBoard: ({ unique, tenant }) => ({ name: `b-${unique}`, tenant }),
+  updateBoard: () => ({}),
+  callProcedure: () => ({}),
+};
+
+interface Target {
+  unique: number;
+  tenant: string;
+  board: string;
+  user: string;
+  apiKey: string;
+}
+
+const operations = listOperations(loadOpenapiDocument());
+
+let api: TestApi;
+let tenant: string;
+let unique = 0;
+beforeAll(async () => {
+  api = await startTestApi();
+  tenant = await api.rows.tenant();
+});
+afterAll(async () => api?.stop());
+
+const callers = new Map<Column, Promise<string>>();
+
+/** One caller per column; where an operation would use it up, one of its own for the cell. */
+function tokenOf(column: Column, operationId: string, target: Target): Promise<string> | undefined {
+  if (column === 'anonymous') return undefined;
+  if (column === 'key of one board')
+    return api.rows.key(target.tenant, { boards: [target.board] }).then((key) => key.token);
+  const known = operationId === 'logout' ? undefined : callers.get(column);
+  const token = known ?? makeCaller(column);
+  if (operationId !== 'logout') callers.set(column, token);
+  return token;
+}
+
+async function makeCaller(column: Exclude<Column, 'anonymous' | 'key of one board'>): Promise<string> {
+  switch (column) {
+    case 'nobody':
+      return (await api.rows.user()).token;
+    case 'admin':
+      return (await api.rows.user({ isAdmin: true })).token;
+    case 'user_iot':
+    case 'manager_iot_project':
+    case 'admin_iot_project':
+      return (await api.rows.user({ memberships: { [tenant]: column } })).token;
+    default: {
+      const role = column.replace('key ', '') as 'user_iot' | 'manager_iot_project' | 'admin_iot_project';
+      return (await api.rows.key(tenant, { role })).token;
+    }
+  }
+}
+
+async function makeTarget(operationId: string): Promise<Target> {
+  unique += 1;
+  const own = operationId === 'deleteTenant' ? await api.rows.tenant() : tenant;
+  const board = await api.rows.board(own, {
+    status: operationId === 'reinstateBoard' ? 'revoked' : 'registered',
+  });
+  const needsUser = ['getUser', 'updateUser', 'deleteUser', 'setMember', 'removeMember'].includes(
+    operationId,
+  );
+  const user = needsUser ? (await api.rows.user({ memberships: { [own]: 'user_iot' } })).id : '';
+  const apiKey = /ApiKey$/.test(operationId) ? (await api.rows.key(own)).id : '';
+  return { unique, tenant: own, board, user, apiKey };
+}
+
+async function call(operationId: string, column: Column): Promise<Answer> {
+  const operation = operations.find((each) => each.operationId === operationId);
+  if (!operation) throw new Error(`no such operation: ${operationId}`);
+  const target = await makeTarget(operationId);
+  const places: Record<string, string> = { ...target, unique: '', procedure: 'ping' };
+  const path = operation.path.replaceAll(/\{(\w+)\}/g, (_whole, name: string) => places[name] ?? '');
+  const token = await tokenOf(column, operationId, target);
+  const body = bodies[operationId]?.(target);
+  const query = operationId === 'getReadings' ? '?stream=system/load' : '';
+  const options: RequestOptions = {
+    method: operation.method.toUpperCase(),
+    ...(token !== undefined && { token }),
+    ...(body !== undefined && { body }),
+  };
+  return operationId === 'streamEvents' ? openStream(path, token) : api.request(path + query, options);
+}
+
+/** An allowed one never ends by itself. */
+async function openStream(path: string, token: string | undefined): Promise<Answer> {
+  const abort = new AbortController();
+  const response = await fetch(api.url + path, {
+    signal: abort.signal,
+    headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+  });
+  const body: unknown = response.ok ? undefined : await response.json();
+  abort.abort();
+  return { status: response.status, headers: response.headers, text: '', body };
+}
+
+describe('the table of permissions', () => {
+  it('is decided for every operation of the contract', () => {
+    const ids = operations.map((each) => each.operationId as string);
+    expect(Object.keys(matrix).sort()).toEqual(ids.sort());
+  });
+
+  describe.each(Object.entries(matrix))('%s', (operationId, signs) => {
+    const cells = signs.replaceAll(' ', '');
+
+    it('is allowed and refused as decided, role by role', async () => {
+      const seen: Record<string, string> = {};
+      const expected: Record<string, string> = {};
+      const answers = await Promise.all(columns.map((column) => call(operationId, column)));
+      for (const [index, column] of columns.entries()) {
+        const { status, body } = answers[index] as Answer;
+        const refusedBy = { unauthenticated: 'refused 401', forbidden: 'refused 403' }[String(body?.code)];
+        seen[column] = refusedBy ?? (status >= 500 ? `broke with ${status}` : 'allowed');
+        const refusal = column === 'anonymous' ? 'refused 401' : 'refused 403';
+        expected[column] = cells[index] === '+' ? 'allowed' : refusal;
+      }
+      expect(seen).toEqual(expected);
+    });
+  });
+
+  it('is what GET /v1/me tells, for every role', async () => {
+    for (const [index, column] of columns.entries()) {
+      if (column === 'anonymous') continue;
+      const target = await makeTarget('getMe');
+      const token = (await tokenOf(column, 'getMe', target)) as string;
+      const { body } = await api.request('/v1/me', { token });
+      const decided = Object.keys(matrix).filter((id) => matrix[id]?.replaceAll(' ', '')[index] === '+');
+      expect([...body.can].sort(), column).toEqual(decided.sort());
+    }
+  });
+});
