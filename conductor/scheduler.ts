@@ -18,7 +18,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
-import type { Database } from '../common/db/database.ts';
+import type { Database, RunOptions } from '../common/db/database.ts';
 import { renewLease } from '../common/db/queries/leases.ts';
 import { messageOf } from '../common/runtime/app-error.ts';
 import type { JsonObject } from '../common/runtime/guards.ts';
@@ -31,7 +31,7 @@ export interface TaskContext {
   /** Aborts when the process stops or the lease is lost; a task looks at it between steps. */
   signal: AbortSignal;
   /** A transaction that only the holder of the task's lease can commit. May run again from the start. */
-  write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
+  write<T>(work: (manager: EntityManager) => Promise<T>, options?: RunOptions): Promise<T>;
 }
 
 export interface Task {
@@ -172,12 +172,12 @@ function guardLease(database: Database, lease: TaskLease, task: Task, stopping: 
   return {
     signal,
     isLost: () => lost.signal.aborted,
-    write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    write<T>(work: (manager: EntityManager) => Promise<T>, run: RunOptions = {}): Promise<T> {
       signal.throwIfAborted();
       return database.transaction(async (manager) => {
         await renew(manager);
         return work(manager);
-      });
+      }, run);
     },
     end: () => clearInterval(timer),
   };

@@ -7,6 +7,7 @@ import { getDatabaseTime } from '../common/db/queries/clock.ts';
 import { holdLease, releaseLease, renewLease } from '../common/db/queries/leases.ts';
 import type { JsonObject } from '../common/runtime/guards.ts';
 
+/** Beside these, cleaning up marks runs that nobody ended as `lost`. */
 export type TaskOutcome = 'done' | 'failed' | 'stopped';
 
 export interface TaskLease {

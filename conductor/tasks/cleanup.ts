@@ -45,6 +45,7 @@ export async function clearExpired(context: TaskContext, rules: Rules): Promise<
   const budget = createBudget(context, runMs);
   const cleared: Record<string, number> = {};
   let complete = true;
+  const lost = await closeLostRuns(context);
   for (const { table, column, keepSeconds, where } of listExpiries(rules)) {
     const sql = `DELETE FROM ${table} WHERE ${column} < UTC_TIMESTAMP(3) - INTERVAL ? SECOND${where ? ` AND ${where}` : ''}
                  ORDER BY ${column} LIMIT ?`;
@@ -52,5 +53,20 @@ export async function clearExpired(context: TaskContext, rules: Rules): Promise<
     if (result.deleted > 0) cleared[table] = (cleared[table] ?? 0) + result.deleted;
     complete &&= result.complete;
   }
-  return { cleared, complete };
+  return { cleared, lostRuns: lost, complete };
+}
+
+/**
+ * Runs whose conductor died and whose slot passed before another came by. None takes ten minutes:
+ * they end by themselves after one.
+ */
+async function closeLostRuns(context: TaskContext): Promise<number> {
+  const result = await context.write((manager) =>
+    manager.query(
+      `UPDATE task_runs SET outcome = 'lost', ended_at = UTC_TIMESTAMP(3)
+       WHERE outcome IS NULL AND started_at < UTC_TIMESTAMP(3) - INTERVAL 10 MINUTE
+         AND started_at > UTC_TIMESTAMP(3) - INTERVAL 2 HOUR`,
+    ),
+  );
+  return (result as { affectedRows: number }).affectedRows;
 }

@@ -25,7 +25,7 @@ interface Cell {
   connected: boolean;
   connectedAt: Date | null;
   lostAt: Date | null;
-  /** The last heartbeat of an agent that was joined to the router. */
+  /** The last heartbeat of any of its agents. */
   lastSignAt: Date | null;
 }
 
@@ -39,7 +39,7 @@ export async function checkLiveness(context: TaskContext): Promise<JsonObject> {
     detail.agents = await markLapsed(context, 'wamp_agents', agentLapseMs);
     detail.conductors = await markLapsed(context, 'conductors', conductorLapseMs);
   }
-  for (const cell of await keepCells(context, watchingSince)) {
+  for (const cell of await keepCells(context, now, watchingSince)) {
     const lostMs = cell.lostAt === null ? 0 : now - cell.lostAt.getTime();
     if (lostMs > unreachableMs && watchedMs > unreachableMs)
       detail.sessions += await endSessionsOf(context, cell.cell);
@@ -78,7 +78,7 @@ async function markLapsed(
 }
 
 /** Brings the rows of `routers` up to date, and answers with all of them. */
-async function keepCells(context: TaskContext, watchingSince: number): Promise<Cell[]> {
+async function keepCells(context: TaskContext, now: number, watchingSince: number): Promise<Cell[]> {
   const before = await context.database.read(readCells);
   const changed = before.filter(
     (each) => (each.connected && each.connectedAt === null) || each.connected === (each.lostAt !== null),
@@ -89,7 +89,8 @@ async function keepCells(context: TaskContext, watchingSince: number): Promise<C
       `INSERT IGNORE INTO routers (cell, created_at) SELECT DISTINCT cell, UTC_TIMESTAMP(3) FROM wamp_agents`,
     );
     for (const { cell, connected, lastSignAt } of changed) {
-      const lostSince = new Date(Math.max(watchingSince, lastSignAt?.getTime() ?? 0));
+      // A dead agent is noticed late, so the loss counts from its last sign; the others say it at once.
+      const lostSince = new Date(Math.max(watchingSince, lastSignAt?.getTime() ?? now));
       await manager.query(
         connected
           ? 'UPDATE routers SET connected_at = UTC_TIMESTAMP(3), lost_at = NULL WHERE cell = ?'
@@ -104,7 +105,7 @@ async function keepCells(context: TaskContext, watchingSince: number): Promise<C
 async function readCells(manager: EntityManager): Promise<Cell[]> {
   const rows = (await manager.query(
     `SELECT c.cell, MAX(r.connected_at) AS connectedAt, MAX(r.lost_at) AS lostAt,
-            MAX(IF(a.router_connected = 1, a.heartbeat_at, NULL)) AS lastSignAt,
+            MAX(a.heartbeat_at) AS lastSignAt,
             COALESCE(MAX(a.stopped_at IS NULL AND a.router_connected = 1
                          AND a.heartbeat_at > UTC_TIMESTAMP(3) - INTERVAL ? SECOND), 0) AS connected
      FROM (SELECT cell FROM routers UNION SELECT cell FROM wamp_agents) c

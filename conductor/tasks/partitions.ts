@@ -13,6 +13,9 @@ import type { ConductorMetrics } from '../metrics.ts';
 import type { TaskContext } from '../scheduler.ts';
 import { planPartitions, startOfDay } from './partition-plan.ts';
 
+/** A change that had to wait for too long held up others: it comes again with the next try of the slot. */
+const once = { deadlineMs: 0 };
+
 export async function keepPartitions(
   context: TaskContext,
   rules: Rules,
@@ -20,9 +23,9 @@ export async function keepPartitions(
 ): Promise<JsonObject> {
   const now = await context.database.read(getDatabaseTime);
   const plan = planPartitions(await context.database.read(listPartitions), now, rules.retentionDays);
-  if (plan.add.length > 0) await context.write((manager) => addPartitions(manager, plan.add));
+  if (plan.add.length > 0) await context.write((manager) => addPartitions(manager, plan.add), once);
   for (const { name } of plan.drop) {
-    await context.write((manager) => dropPartition(manager, name));
+    await context.write((manager) => dropPartition(manager, name), once);
     context.logger.info({ partition: name, retentionDays: rules.retentionDays }, 'dropped a day of readings');
   }
   const last = (await context.database.read(listPartitions)).at(-1);

@@ -16,7 +16,7 @@ const doneByAnother = new Set([1493, 1507, 1517]);
  * Seconds that a change waits for queries in progress. Short, because everything that comes after
  * a waiting change waits too, ingest included; a change that fails is tried again later.
  */
-const waitSeconds = 2;
+const waitSeconds = 1;
 
 /** In ascending order. */
 export async function listPartitions(manager: EntityManager): Promise<DayPartition[]> {

@@ -1,0 +1,110 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { until } from '../../harness/until.ts';
+import { openConductorDatabase } from './support.ts';
+
+let db: Awaited<ReturnType<typeof openConductorDatabase>>;
+const children: ChildProcess[] = [];
+
+beforeEach(async () => {
+  db = await openConductorDatabase();
+});
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  await db.close();
+});
+
+interface Conductor {
+  child: ChildProcess;
+  id: string;
+  url: string;
+}
+
+async function startConductor(env: Record<string, string> = {}): Promise<Conductor> {
+  const child = spawn(process.execPath, ['conductor/main.ts'], {
+    env: { ...process.env, DATABASE_URL: db.url, BOARDWALK_CONDUCTOR_PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  children.push(child);
+  let output = '';
+  child.stdout?.on('data', (chunk) => {
+    output += chunk;
+  });
+  const ready = await until('the conductor is ready', () =>
+    output
+      .split('\n')
+      .filter((line) => line.includes('"ready"'))
+      .map((line) => JSON.parse(line) as { conductor: string; url: string })
+      .at(0),
+  );
+  return { child, id: ready.conductor, url: ready.url };
+}
+
+const runsOf = (id: string) =>
+  db.value("SELECT COUNT(*) FROM task_runs WHERE conductor_id = ? AND outcome = 'done'", [id]);
+
+describe('conductor processes', () => {
+  it('answer for health, readiness and metrics, and for nothing else', async () => {
+    const { url, id } = await startConductor();
+    const get = async (path: string) => {
+      const response = await fetch(`${url}${path}`);
+      return { status: response.status, text: await response.text() };
+    };
+    expect(await get('/healthz')).toMatchObject({ status: 200 });
+    expect(await get('/readyz')).toMatchObject({ status: 200 });
+    expect((await get('/nothing')).status).toBe(404);
+    await until('every task ran', async () => Number(await runsOf(id)) >= 7);
+    const { text } = await get('/metrics');
+    expect(text).toMatch(/boardwalk_conductor_task_seconds_count\{task="liveness",outcome="done"\}/);
+    expect(text).toMatch(/boardwalk_partition_days_ahead 10/);
+  });
+
+  it('share the work; when one is killed the other goes on and marks it, and a stop is clean', async () => {
+    const [one, two] = [await startConductor(), await startConductor()];
+    await until(
+      'both work',
+      async () => Number(await runsOf(one.id)) > 0 && Number(await runsOf(two.id)) > 0,
+      {
+        timeoutMs: 30_000,
+      },
+    );
+    one.child.kill('SIGKILL');
+    const reason = 'SELECT stop_reason FROM conductors WHERE id = ?';
+    await until(
+      'the dead one is marked',
+      async () => (await db.value(reason, [one.id])) === 'heartbeat-lapsed',
+      {
+        timeoutMs: 30_000,
+      },
+    );
+    expect(
+      await db.value(
+        'SELECT COUNT(*) FROM (SELECT 1 FROM task_runs GROUP BY task, slot_at HAVING COUNT(*) > 1) x',
+      ),
+    ).toBe(0);
+    two.child.kill('SIGTERM');
+    expect(await once(two.child, 'exit')).toEqual([0, null]);
+    expect(await db.value(reason, [two.id])).toBe('stopped');
+    expect(await db.value('SELECT COUNT(*) FROM leases WHERE owner = ?', [two.id])).toBe(0);
+  });
+
+  it('name every fault of their configuration and exit with 78', async () => {
+    const child = spawn(process.execPath, ['conductor/main.ts'], {
+      env: { ...process.env, DATABASE_URL: '', BOARDWALK_RETENTION_DAYS: '0', BOARDWALK_AUDIT_DAYS: 'x' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    let output = '';
+    child.stdout?.on('data', (chunk) => {
+      output += chunk;
+    });
+    expect(await once(child, 'close')).toEqual([78, null]);
+    for (const name of ['DATABASE_URL', 'BOARDWALK_RETENTION_DAYS', 'BOARDWALK_AUDIT_DAYS'])
+      expect(output).toContain(name);
+  });
+});
