@@ -50,7 +50,7 @@ export function openDatabase(path: string, boardUuid: string): SpoolDatabase {
   try {
     // Before the first table: it cannot be changed later without rewriting the file.
     db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL');
-    db.exec('PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA journal_size_limit = 1048576');
+    db.exec('PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 250');
     const version = db.prepare('PRAGMA user_version').get()?.user_version;
     if (version === 0) create(db, boardUuid);
     else if (version !== schemaVersion) throw new DamageError(`schema version ${String(version)}`);

@@ -129,8 +129,15 @@ export function createSpool(options: SpoolOptions): Spool {
     lost.spoolFull += trimmed.spoolFull;
   }
 
-  /** When the disk has no room the oldest give theirs to the newest, as when the spool is full. */
+  /** When the disk has no room: first the reserve, then the oldest give theirs to the newest. */
   function writeMakingRoom(): boolean {
+    try {
+      write();
+      return true;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+    }
+    store.makeRoom();
     try {
       write();
     } catch (error) {

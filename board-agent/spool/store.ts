@@ -8,6 +8,7 @@ import { messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { Clock } from '../clock.ts';
 import { isDamage, openDatabase, type SpoolDatabase, type SpoolState, setAside } from './database.ts';
+import { createReserve } from './reserve.ts';
 
 export interface StoreOptions {
   path: string;
@@ -30,6 +31,8 @@ export interface Store {
   read<T>(work: (db: DatabaseSync) => T, otherwise: T): T;
   /** Runs something that may throw: the fault is noted, a damaged file replaced. */
   guard<T>(work: () => T, otherwise: T): T;
+  /** The disk is full: gives the reserve away and folds the log into the file. */
+  makeRoom(): void;
   fault(): string | undefined;
   /** Path of the last damaged file. */
   setAsidePath(): string | undefined;
@@ -40,6 +43,7 @@ export function createStore(options: StoreOptions): Store {
   const { path, boardUuid, clock, logger } = options;
   let db: DatabaseSync | undefined;
   let state: SpoolState = { epoch: randomUUID(), nextSeq: 1, ackedSeq: 0, unverifiedFrom: undefined };
+  const reserve = createReserve(path, clock);
   let fault: string | undefined;
   let setAsidePath: string | undefined;
 
@@ -86,6 +90,7 @@ export function createStore(options: StoreOptions): Store {
       on.exec('COMMIT');
       state = next;
       fault = undefined;
+      guard(reserve.restore, undefined);
       return result;
     } catch (error) {
       // A full disk may have rolled back already.
@@ -125,6 +130,10 @@ export function createStore(options: StoreOptions): Store {
     commit,
     read: (work, otherwise) => guard(() => (db ? work(db) : otherwise), otherwise),
     guard,
+    makeRoom() {
+      reserve.release();
+      ensureOpen().exec('PRAGMA wal_checkpoint(RESTART)');
+    },
     fault: () => fault,
     setAsidePath: () => setAsidePath,
     close() {
