@@ -4,7 +4,7 @@
  * would hold that statement open: the server ends it after a minute, changes of partitions (and all
  * ingest behind them) wait for it, and it does not survive a change of the database server.
  */
-import type { Response } from 'express';
+import type { ServerResponse } from 'node:http';
 import type { Database } from '../../common/db/database.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { type RawPoint, type RawPosition, readRawPage } from './raw-queries.ts';
@@ -38,7 +38,7 @@ function quote(text: string): string {
 
 export interface RawExport {
   database: Database;
-  response: Response;
+  response: ServerResponse;
   streams: readonly StreamRow[];
   window: Window;
   format: LineFormat;
@@ -66,7 +66,7 @@ export async function exportRaw(options: RawExport): Promise<void> {
 }
 
 /** Waits until the client has room again, or is gone. */
-async function send(response: Response, format: LineFormat, text: string): Promise<void> {
+async function send(response: ServerResponse, format: LineFormat, text: string): Promise<void> {
   if (!response.headersSent) {
     response.writeHead(200, { 'Content-Type': format.mediaType });
     if (format.header !== '') response.write(format.header);

@@ -10,6 +10,7 @@ export async function openConductorDatabase() {
   const { db, connection, close } = await openTestDatabase();
   const database = createDatabase({ url: db.url, logger: silent });
   return {
+    db,
     url: db.url,
     connection,
     database,
