@@ -39,7 +39,7 @@ export type ProcessFacts = Pick<
 export interface StatusWriter {
   start(): void;
   stop(): void;
-  /** Something has changed: the file follows within a second. */
+  /** Something has changed: the file follows within 100 ms. */
   touch(): void;
   noteError(part: string, message: string): void;
   noteAck(at: number): void;
@@ -47,7 +47,7 @@ export interface StatusWriter {
 }
 
 const refreshMs = 5000;
-const touchMs = 500;
+const touchMs = 100;
 const keptErrors = 10;
 
 export function createStatusWriter(options: {

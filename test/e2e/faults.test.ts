@@ -166,7 +166,10 @@ describe('kill -9', () => {
     'of %s heals by itself and loses nothing',
     async (name) => {
       await works();
-      stack.kill(name);
+      const killed = stack.kill(name);
+      await until(`${name} is started again`, () =>
+        stack.processes().some((each) => each.name === name && each.pid !== killed),
+      );
       await works();
       await requireExactlyOnce();
     },

@@ -34,7 +34,8 @@ function runShell(script: string): Promise<string> {
       if (error) reject(new Error(`the tour failed:\n${stdout}\n${stderr}`, { cause: error }));
       else resolve(stdout);
     });
-    running.stdin?.end(`set -eu\n${script}`);
+    // What the tour left running ends with its shell, also when it fails half-way.
+    running.stdin?.end(`set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n${script}`);
   });
 }
 
