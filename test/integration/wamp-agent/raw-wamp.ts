@@ -69,6 +69,7 @@ export function join(options: JoinOptions): Promise<RawSession> {
 
   const send = (message: unknown[]) => socket.send(JSON.stringify(message));
   function request(make: (id: number) => unknown[]): Promise<unknown> {
+    if (socket.readyState !== WebSocket.OPEN) return Promise.reject(fault('test.lost', ['closed'], {}));
     nextRequest += 1;
     const waiting = Promise.withResolvers<unknown>();
     requests.set(nextRequest, waiting);

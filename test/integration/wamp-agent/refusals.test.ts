@@ -190,7 +190,6 @@ describe('a joined board', () => {
     const prefix = { match: 'prefix' };
     await expect(session.register(boardPrefix(other.uuid), prefix)).rejects.toMatchObject(refused);
     await expect(session.register('boardwalk.board.', prefix)).rejects.toMatchObject(refused);
-    await expect(session.register(boardPrefix(board.uuid), { match: 'exact' })).rejects.toBeDefined();
     await expect(session.register(boardPrefix(board.uuid), { match: 'wildcard' })).rejects.toMatchObject(
       refused,
     );
@@ -199,8 +198,10 @@ describe('a joined board', () => {
       session.register(boardPrefix(board.uuid), { match: 'prefix', invoke: 'roundrobin' }),
     ).rejects.toMatchObject(refused);
     await session.register(boardPrefix(board.uuid), prefix);
+    // The router takes this one for a breach of the protocol.
+    await expect(session.register(boardPrefix(board.uuid), { match: 'exact' })).rejects.toBeDefined();
     await audited('wamp-authorize', 'not-authorized', { actor: board.uuid, actor_kind: 'board' });
-    await session.leave();
+    await session.ended;
   });
 
   it('may call neither other boards, nor meta procedures, nor enrol, nor publish or subscribe', async () => {
