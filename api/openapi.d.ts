@@ -736,6 +736,8 @@ export interface components {
         Name: string;
         BoardName: components["schemas"]["Name"] & unknown;
         /** @description No control characters. */
+        Reference: string;
+        /** @description No control characters. */
         Text: string;
         /** Format: password */
         Password: string;
@@ -860,7 +862,7 @@ export interface components {
             name: components["schemas"]["Name"];
             role: components["schemas"]["TenantRole"];
             /** @description The only boards (uuids or names) that the key can see; left out, all of the tenant. */
-            boards?: string[];
+            boards?: components["schemas"]["Reference"][];
             /** @description The only procedures that the key can call, `*` at the end as wildcard; left out, all. */
             procedures?: string[];
             expiresAt?: components["schemas"]["Time"];
@@ -919,7 +921,7 @@ export interface components {
         BoardCreation: {
             name: components["schemas"]["BoardName"];
             /** @description May be left out when the caller has exactly one. */
-            tenant?: string;
+            tenant?: components["schemas"]["Reference"];
             type?: components["schemas"]["BoardType"];
             labels?: components["schemas"]["Labels"];
             location?: components["schemas"]["Location"];
@@ -1164,15 +1166,15 @@ export interface components {
         /** @description The version that the change is based on, for example `"3"`; or give `version` in the body. */
         ifMatch: string;
         /** @description Id, name or slug. */
-        tenant: string;
+        tenant: components["schemas"]["Reference"];
         /** @description Id or user name. */
-        user: string;
+        user: components["schemas"]["Reference"];
         /** @description Id or name. */
-        apiKey: string;
+        apiKey: components["schemas"]["Reference"];
         /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
-        board: string;
+        board: components["schemas"]["Reference"];
         /** @description Only in this tenant (id, name or slug). */
-        boardTenant: string;
+        boardTenant: components["schemas"]["Reference"];
         /** @description Only boards with one of these; comma-separated. */
         statusFilter: components["schemas"]["BoardStatus"][];
         /**
@@ -1185,7 +1187,7 @@ export interface components {
         /** @description Only boards of this type. */
         typeFilter: string;
         /** @description Only boards whose name begins so. */
-        namePrefixFilter: string;
+        namePrefixFilter: components["schemas"]["Reference"];
     };
     requestBodies: never;
     headers: {
@@ -2320,11 +2322,11 @@ export interface operations {
                 /** @description Only these types; comma-separated. */
                 types?: ("presence" | "readings")[];
                 /** @description Only these boards; may be given several times. */
-                board?: string[];
+                board?: components["schemas"]["Reference"][];
                 /** @description Only in this tenant (id, name or slug). */
                 tenant?: components["parameters"]["boardTenant"];
                 /** @description The id of the last event that was seen; `Last-Event-ID` does the same. */
-                after?: string;
+                after?: components["schemas"]["Reference"];
             };
             header?: {
                 "Last-Event-ID"?: string;

@@ -40,7 +40,14 @@ async function verifyLogin(
   username: string,
   password: string,
 ): Promise<LoginRow | undefined> {
-  const user = await database.read((manager) => findLogin(manager, { username }));
+  const found = await database.read((manager) => findLogin(manager, { username }));
+  // The database also takes `ádmin` or an invisible character for the same name; then every spelling
+  // would have tries of its own (rate-limits.ts).
+  const user = found && sameName(found.username, username) ? found : undefined;
   const matches = await verifyPassword(password, user?.passwordHash);
   return matches && user?.disabled === 0 ? user : undefined;
+}
+
+function sameName(left: string, right: string): boolean {
+  return left.normalize('NFC').toLowerCase() === right.normalize('NFC').toLowerCase();
 }

@@ -2,6 +2,7 @@
  * Reads JSON bodies and refuses what would trip code behind it: nesting that no column takes, member
  * names that reach prototypes, text that is not Unicode, numbers beyond doubles.
  */
+import { isUtf8 } from 'node:buffer';
 import express, { type RequestHandler } from 'express';
 import { AppError } from '../../common/runtime/app-error.ts';
 
@@ -9,15 +10,26 @@ export const bodyLimitBytes = 1_048_576;
 /** MariaDB stores JSON up to 32 levels; some are left for our own wrapping. */
 const maxDepth = 24;
 
+/** The parser would also take other encodings of Unicode, UTF-7 among them. */
+const mediaType = /^application\/json\s*(?:;\s*charset="?utf-8"?\s*)?$/i;
+
 /** Middlewares that leave the checked body in `request.body`; undefined when there was none. */
 export function jsonBody(): RequestHandler[] {
-  const parse = express.json({ limit: bodyLimitBytes, strict: false, inflate: false });
+  const parse = express.json({
+    limit: bodyLimitBytes,
+    strict: false,
+    inflate: false,
+    // The decoder would put a replacement character in the place of broken bytes.
+    verify: (_request, _response, bytes) => {
+      if (!isUtf8(bytes)) throw fault('', 'must be UTF-8');
+    },
+  });
   return [
     (request, _response, next) => {
       const hasBody =
         request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length']) > 0;
-      if (hasBody && !request.is('application/json'))
-        throw new AppError('unsupported-media-type', 'the body must be application/json');
+      if (hasBody && !mediaType.test(request.headers['content-type'] ?? ''))
+        throw new AppError('unsupported-media-type', 'the body must be application/json in UTF-8');
       next();
     },
     parse,

@@ -37,7 +37,9 @@ export function loginLimits(): RequestHandler[] {
       limit: wrongPerName,
       // Case does not tell user names apart; the hash keeps keys short, whatever was sent.
       keyGenerator: (request) =>
-        hashToken(`${address(request)} ${(request.body as { username: string }).username.toLowerCase()}`),
+        hashToken(
+          `${address(request)} ${(request.body as { username: string }).username.normalize('NFC').toLowerCase()}`,
+        ),
     }),
   ];
 }
