@@ -11,7 +11,6 @@ import { installTools, type Tools } from '../setup/tools.ts';
 import { type AdminAccess, adminUsername, setUpAccess } from './access.ts';
 import { agentSocketPath, createCrossbarPart } from './crossbar.ts';
 import { createDemoPart } from './demo-gateway.ts';
-import { startGuard } from './guard.ts';
 import { createMariadbPart, mariadbUrl } from './mariadb.ts';
 import { processStartTime } from './marked-processes.ts';
 import { requireFreePort } from './ports.ts';
@@ -54,16 +53,13 @@ export async function startStack(settings: StackSettings, options: StartOptions)
   const tools = await installTools({ toolsDir: settings.toolsDir, mariadb, say: options.say, signal });
 
   const id = randomUUID();
-  const guard = startGuard({ ...process.env, [stackMark]: id });
-  const supervisor: Supervisor = createSupervisor({
+  const supervisor = createSupervisor({
     logDir: join(home, 'logs'),
     env: { [stackMark]: id },
-    onChange: () => guard.watch(supervisor.processes().map(({ pid }) => pid)),
     say: options.say,
   });
   const stop = async () => {
     await supervisor.stop();
-    await guard.end();
     await removeRecord(home);
   };
   signal.addEventListener('abort', () => void supervisor.stop());

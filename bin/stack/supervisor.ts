@@ -5,7 +5,8 @@
  *   failed    died 5 times within 30 s before it was ever ready, refused its configuration, or took
  *             too long: start() throws with the end of its log;
  *   stopping  SIGTERM, and SIGKILL after a grace.
- * Every part leads a process group of its own, so that what it spawned goes with it.
+ * Every part leads a process group of its own, so that what it spawned goes with it, and a guard
+ * ends them all when this process is killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
@@ -13,6 +14,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { killGroup, lastLines } from '../setup/exec.ts';
+import { type Guard, startGuard } from './guard.ts';
 
 export interface Part {
   name: string;
@@ -39,8 +41,6 @@ export interface SupervisorOptions {
   logDir: string;
   /** Variables for every part, over its own: the mark by which leftovers are found. */
   env?: NodeJS.ProcessEnv;
-  /** Called after every spawn and exit: processes() has changed. */
-  onChange?: () => void;
   /** One line for the person who watches: a part died and is started again. */
   say?: (line: string) => void;
   stopGraceMs?: number;
@@ -91,14 +91,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const running: Running[] = [];
   let graceMs = options.stopGraceMs ?? 10_000;
   let stopped: Promise<void> | undefined;
+  let guard: Guard | undefined;
   mkdirSync(options.logDir, { recursive: true });
+
+  const tellGuard = () => guard?.watch(processes().map(({ pid }) => pid));
 
   /** Spawns, waits for the end, and starts again, until stopped or failed. */
   async function keepAlive(state: Running): Promise<void> {
     while (!state.stopping.signal.aborted && state.failure === undefined) {
       const bornAt = performance.now();
       const end = await liveOnce(state);
-      options.onChange?.();
+      tellGuard();
       if (state.stopping.signal.aborted) return;
       noteDeath(state, end);
       if (state.failure !== undefined) return;
@@ -123,7 +126,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     });
     closeSync(log);
     state.child = child;
-    options.onChange?.();
+    tellGuard();
     const end = await new Promise<string>((resolve) => {
       child.on('error', (error) => resolve(error.message));
       child.on('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
@@ -191,11 +194,16 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   }
 
   let hurryAt = Number.POSITIVE_INFINITY;
+  const processes = () =>
+    running.flatMap(({ part, child }) =>
+      child?.pid === undefined ? [] : [{ name: part.name, pid: child.pid }],
+    );
   const logPath = (name: string) => join(options.logDir, `${name}.log`);
 
   return {
     async start(part) {
       if (stopped !== undefined) throw new PartFailed(`${part.name} was stopped`);
+      guard ??= startGuard({ ...process.env, ...options.env });
       const state: Running = {
         part,
         child: undefined,
@@ -213,6 +221,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     stop() {
       stopped ??= (async () => {
         for (const state of running.toReversed()) await stopOne(state);
+        await guard?.end();
       })();
       return stopped;
     },
@@ -220,9 +229,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       graceMs = 0;
       hurryAt = 0;
     },
-    processes: () =>
-      running.flatMap(({ part, child }) =>
-        child?.pid === undefined ? [] : [{ name: part.name, pid: child.pid }],
-      ),
+    processes,
   };
 }
