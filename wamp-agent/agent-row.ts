@@ -34,7 +34,9 @@ export async function stopAgent(manager: EntityManager, id: string): Promise<voi
   );
 }
 
-export async function noteRouter(manager: EntityManager, cell: string, isConnected: boolean): Promise<void> {
-  const column = isConnected ? 'connected_at' : 'lost_at';
-  await manager.query(`UPDATE routers SET ${column} = UTC_TIMESTAMP(3) WHERE cell = ?`, [cell]);
+/** The loss is for the conductor to tell: another agent of the cell may still be joined. */
+export async function noteRouter(manager: EntityManager, cell: string): Promise<void> {
+  await manager.query('UPDATE routers SET connected_at = UTC_TIMESTAMP(3), lost_at = NULL WHERE cell = ?', [
+    cell,
+  ]);
 }

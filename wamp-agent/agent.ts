@@ -169,13 +169,12 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     },
     onServing(session) {
       void quietly(() => beat());
-      void quietly(() => database.read((manager) => noteRouter(manager, cell, true)));
+      void quietly(() => database.read((manager) => noteRouter(manager, cell)));
       void quietly(() => compare(session));
     },
     onLost() {
       publisher.reset();
       void quietly(() => beat());
-      void quietly(() => database.read((manager) => noteRouter(manager, cell, false)));
     },
     logger,
   });

@@ -21,11 +21,6 @@ export function hashToken(token: string): string {
   return createHash('sha256').update(token, 'utf8').digest('hex');
 }
 
-/** What is stored instead of an enrolment code. People type codes: case, spaces and dashes don't count. */
-export function hashEnrolmentCode(code: string): string {
-  return hashToken(code.toLowerCase().replaceAll(/[\s-]/g, ''));
-}
-
 /** Constant-time comparison of two texts of any length. */
 export function secretsEqual(left: string, right: string): boolean {
   return timingSafeEqual(Buffer.from(hashToken(left), 'hex'), Buffer.from(hashToken(right), 'hex'));

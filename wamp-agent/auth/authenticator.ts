@@ -6,8 +6,9 @@
 import type { Database } from '../../common/db/database.ts';
 import type { AuditRecord } from '../../common/db/queries/audit.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
+import { hashEnrolmentCode } from '../../common/runtime/enrolment-code.ts';
 import { isUuid } from '../../common/runtime/guards.ts';
-import { hashEnrolmentCode, hashToken, secretsEqual } from '../../common/runtime/secrets.ts';
+import { hashToken, secretsEqual } from '../../common/runtime/secrets.ts';
 import type { InvocationHandler } from '../../common/wamp/typed-session.ts';
 import { enroleeAuthid, type WampRole } from '../../common/wamp/uris.ts';
 import type { Metrics } from '../metrics.ts';

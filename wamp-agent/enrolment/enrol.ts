@@ -6,7 +6,7 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { recordAudit } from '../../common/db/queries/audit.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { hashEnrolmentCode } from '../../common/runtime/secrets.ts';
+import { hashEnrolmentCode } from '../../common/runtime/enrolment-code.ts';
 import type { EnrolAnswer, EnrolRequest } from '../../common/wamp/agent-procedures.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import { enroleeAuthidOf } from '../auth/authenticator.ts';
