@@ -9,7 +9,7 @@
  * A batch that the server calls invalid must not block the ones behind it, and a server that calls
  * everything invalid must not empty the spool: refusals in a row slow the sender down.
  */
-import { AppError } from '../common/runtime/app-error.ts';
+import { AppError, messageOf } from '../common/runtime/app-error.ts';
 import { backoffDelayMs } from '../common/runtime/backoff.ts';
 import type { Logger } from '../common/runtime/logger.ts';
 import { parseReadingsAck, type ReadingsBatch, readingsLimits } from '../common/wamp/readings.ts';
@@ -82,7 +82,7 @@ export function createReadingsSender(options: SenderOptions): ReadingsSender {
     if (!refused) {
       failures += 1;
       logger.warn(
-        { err: error, from: batch.from, failures },
+        { reason: messageOf(error), from: batch.from, failures },
         'readings were not taken, will send them again',
       );
       return false;
@@ -92,7 +92,7 @@ export function createReadingsSender(options: SenderOptions): ReadingsSender {
       return true;
     }
     refusedInARow += 1;
-    logger.error({ err: error, seq: batch.from }, 'the server refuses a reading: set aside');
+    logger.error({ reason: error.message, seq: batch.from }, 'the server refuses a reading: set aside');
     spool.refuse(batch.epoch, batch.from, error.message);
     return true;
   }

@@ -148,7 +148,7 @@ async function checkJoin(url: string, identity: Identity, say: Say): Promise<voi
     say({
       name: 'clock',
       ok,
-      detail: `round trip ${roundTripMs.toFixed(1)} ms, this clock is ${(-offsetMs / 1000).toFixed(3)} s ahead`,
+      detail: `round trip ${roundTripMs.toFixed(1)} ms, this clock is ${Math.abs(offsetMs / 1000).toFixed(3)} s ${offsetMs > 0 ? 'behind' : 'ahead'}`,
       ...(!ok && { hint: 'readings carry wrong times: set up time synchronisation on this host' }),
     });
   } catch (error) {

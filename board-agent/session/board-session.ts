@@ -189,7 +189,7 @@ export function createBoardSession(options: BoardSessionOptions): BoardSession {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        logger.warn({ err: error, attempt }, 'hello was not answered, will say it again');
+        logger.warn({ reason: messageOf(error), attempt }, 'hello was not answered, will say it again');
         await pause(clock, backoffDelayMs(attempt, { ...helloBackoff, random }), signal);
       }
     }

@@ -3,7 +3,7 @@
  * WebSocket client cannot ping). A heartbeat that stays unanswered is followed by a probe that the
  * router answers by itself: a slow server behind a live link must not make every board reconnect.
  */
-import { AppError } from '../../common/runtime/app-error.ts';
+import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import {
   type HeartbeatAnswer,
@@ -48,7 +48,7 @@ export async function runHeartbeat(options: HeartbeatOptions, signal: AbortSigna
         link.drop('the router does not answer: the link is dead');
         return;
       }
-      logger.warn({ err: error }, 'heartbeat failed, the link is alive');
+      logger.warn({ reason: messageOf(error) }, 'heartbeat failed, the link is alive');
     }
     await pause(clock, options.intervalMs(), signal);
   }
