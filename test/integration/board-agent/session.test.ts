@@ -90,6 +90,31 @@ describe('a board session at a real router', () => {
     expect(seen[0]).toMatchObject({ uri, args: [], kwargs: { volts: 3 }, callerRole: 'agent', trace });
   });
 
+  it('sends progress to a caller that wants it, and only the result to others', async () => {
+    const { session, boardUuid } = startBoard({
+      onInvocation: async ({ progress }) => {
+        progress?.({ percent: 50 });
+        return 'done';
+      },
+    });
+    await online(session);
+    const uri = `boardwalk.board.${boardUuid}.x`;
+    const seen: unknown[] = [];
+    const result = await server.session
+      .call(uri, [], {}, { receive_progress: true })
+      .then(undefined, undefined, (value) => seen.push(value));
+    expect({ result, seen }).toEqual({ result: 'done', seen: [{ percent: 50 }] });
+    expect(await server.call(uri)).toBe('done');
+  });
+
+  it('is not let in with the key of another board', async () => {
+    const { session, boardUuid } = startBoard({ known: false });
+    server.publicKeys.set(boardUuid, generateKeyPair().publicKey);
+    const failure = await until('a refusal', () => session.state().lastFailure);
+    expect(failure.reason).toMatch(/wrong key|not known/);
+    expect(session.state().phase).toBe('waiting');
+  });
+
   it('answers a failure by its code, message and details', async () => {
     const { session, boardUuid } = startBoard({
       onInvocation: async () => {
