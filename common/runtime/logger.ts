@@ -20,7 +20,7 @@ const secretKeys = [
   'password',
   'ticket',
   'key',
-  'code',
+  'enrolmentCode',
   'token',
   'secret',
   'authorization',
