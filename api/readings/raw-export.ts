@@ -11,7 +11,11 @@ import { type RawPoint, type RawPosition, readRawPage } from './raw-queries.ts';
 import type { StreamRow } from './stream-queries.ts';
 import type { Window } from './window.ts';
 
-const pageRows = 5000;
+/**
+ * More cost memory, fewer cost time. With these 2 million readings take 3 s, and the process grows by
+ * 180 MB at the most, however many follow (measured).
+ */
+const pageRows = 2000;
 
 export interface LineFormat {
   mediaType: string;
