@@ -9,6 +9,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '../common/runtime/app-error.ts';
+import { installCurlUnlessThere } from './setup/curl.ts';
 import { installTools } from './setup/tools.ts';
 import { repositoryRoot } from './stack/settings.ts';
 
@@ -22,11 +23,12 @@ const reports = await mkdtemp(join(tmpdir(), 'boardwalk-tests-'));
 let passed = 0;
 let failed = 0;
 try {
-  await installTools({
-    toolsDir: process.env.BOARDWALK_TOOLS ?? join(repositoryRoot, '.boardwalk/tools'),
-    mariadb: true,
-    say: (line) => console.log(line),
-  });
+  const toolsDir = process.env.BOARDWALK_TOOLS ?? join(repositoryRoot, '.boardwalk/tools');
+  const say = (line: string) => console.log(line);
+  await installTools({ toolsDir, mariadb: true, say });
+  // The README's commands and the shell example are tested as they stand, and they use curl.
+  const curlDir = await installCurlUnlessThere(toolsDir, say);
+  if (curlDir !== undefined) process.env.PATH = `${process.env.PATH}:${curlDir}`;
   const reportFile = join(reports, 'report.json');
   const exitCode = await runVitest(reportFile);
   const report = JSON.parse(await readFile(reportFile, 'utf8')) as Report;

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../common/runtime/app-error.ts';
 import { ConfigError } from '../common/runtime/config.ts';
+import { findProgram } from './setup/exec.ts';
 import { SetupError, shownPath } from './setup/progress.ts';
 import { ApiRefusal } from './stack/api-client.ts';
 import { demoBoardName } from './stack/demo-gateway.ts';
@@ -67,18 +68,27 @@ function explain(error: unknown): string {
 function welcome(settings: StackSettings, stack: Stack, tookMs: number): void {
   const { admin, home } = stack;
   const path = (name: string) => shownPath(join(home, name));
-  const curl = `curl -sK ${path('curlrc')}`;
-  const board = `${admin.apiUrl}/v1/boards/${demoBoardName}`;
   say(`
   API       ${admin.apiUrl}   (reference: ${admin.apiUrl}/docs)
   router    ${admin.wampUrl}   realm ${admin.realm}
   login     ${admin.username} / ${admin.password}   (kept in ${path('admin.json')}, with an API key)
 
   Try next, in another terminal:
-    npm run status
-    ${settings.demo ? `${curl} --json '{}' ${board}/rpc/info` : `${curl} ${admin.apiUrl}/v1/boards`}
-    ${settings.demo ? `${curl} ${board}/streams` : `${curl} ${admin.apiUrl}/v1/me`}
+    ${commandsToTry(settings, stack).join('\n    ')}
 
   Up in ${(tookMs / 1000).toFixed(1)} s. Ctrl-C stops everything.`);
   say(`Boardwalk is ready: ${admin.apiUrl}`);
+}
+
+/** Commands that work as they stand, with what this machine has. */
+function commandsToTry(settings: StackSettings, { admin, home }: Stack): string[] {
+  const path = (name: string) => shownPath(join(home, name));
+  const curl = `curl -sK ${path('curlrc')}`;
+  const board = `${admin.apiUrl}/v1/boards/${demoBoardName}`;
+  const agent = (command: string) => `bin/boardwalk-agent ${command} --state ${path('demo-board')}`;
+  if (findProgram('curl') === undefined)
+    return ['npm run status', ...(settings.demo ? [agent('status'), agent('diagnose')] : [])];
+  if (!settings.demo)
+    return ['npm run status', `${curl} ${admin.apiUrl}/v1/me`, `${curl} ${admin.apiUrl}/v1/boards`];
+  return ['npm run status', `${curl} --json '{}' ${board}/rpc/info`, `${curl} ${board}/streams`];
 }

@@ -2,6 +2,7 @@
  * Debian packages without root: apt resolves and downloads with state and cache folders of its own,
  * and dpkg unpacks into a folder of ours. The system stays as it is.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findProgram, run } from './exec.ts';
@@ -66,4 +67,16 @@ function aptSettings(scratch: string, listsDir: string | undefined): string[] {
     'Acquire::Retries=3',
   ];
   return ['-q', ...settings.flatMap((setting) => ['-o', setting])];
+}
+
+/** Value of LD_LIBRARY_PATH for programs of an unpacked tree: its `/usr/lib/<triplet>` and `/lib/<triplet>`. */
+export async function unpackedLibraryPath(root: string): Promise<string> {
+  const parents = [join(root, 'usr/lib'), join(root, 'lib')].filter((dir) => existsSync(dir));
+  const entries = await Promise.all(
+    parents.map(async (dir) => (await readdir(dir)).map((name) => join(dir, name))),
+  );
+  return entries
+    .flat()
+    .filter((path) => /linux-gnu/.test(path))
+    .join(':');
 }

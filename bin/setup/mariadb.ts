@@ -1,9 +1,9 @@
 /** Finds a MariaDB server, or unpacks Debian's into the tools folder. */
 
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { unpackDebianPackages } from './debian-packages.ts';
+import { unpackDebianPackages, unpackedLibraryPath } from './debian-packages.ts';
 import { findProgram, run } from './exec.ts';
 import { type Say, withProgress } from './progress.ts';
 
@@ -61,15 +61,6 @@ async function unpacked(toolsDir: string, say: Say, signal?: AbortSignal): Promi
     mariadbd: join(root, 'usr/sbin/mariadbd'),
     installDb: join(root, 'usr/bin/mariadb-install-db'),
     basedir: join(root, 'usr'),
-    env: { LD_LIBRARY_PATH: (await libraryDirs(root)).join(':') },
+    env: { LD_LIBRARY_PATH: await unpackedLibraryPath(root) },
   };
-}
-
-/** `/usr/lib/<triplet>` and `/lib/<triplet>` of the unpacked tree. */
-async function libraryDirs(root: string): Promise<string[]> {
-  const parents = [join(root, 'usr/lib'), join(root, 'lib')].filter((dir) => existsSync(dir));
-  const names = await Promise.all(
-    parents.map(async (dir) => (await readdir(dir)).map((name) => join(dir, name))),
-  );
-  return names.flat().filter((path) => /linux-gnu/.test(path));
 }
