@@ -22,7 +22,7 @@ export async function createApp(deps: ApiDeps): Promise<Express> {
   app.disable('x-powered-by');
   // Entity tags are versions and set by handlers; hashing every answer would cost and mean nothing.
   app.set('etag', false);
-  app.set('trust proxy', deps.config.trustProxy);
+  app.set('trust proxy', deps.config.trustedProxies);
   app.use(requestContext(deps.logger));
   app.use(requestLog(deps.metrics));
   app.use(securityHeaders(deps.config.publicUrl?.startsWith('https:') === true));

@@ -14,7 +14,7 @@ export interface ApiConfig {
   /** How clients reach this API; https makes cookies `Secure`. */
   publicUrl: string | undefined;
   /** Express' `trust proxy`: addresses of reverse proxies whose X-Forwarded-For counts. */
-  trustProxy: string[];
+  trustedProxies: string[];
   logLevel: LogLevel;
 }
 
@@ -29,7 +29,7 @@ export function loadApiConfig(env: Env): ApiConfig {
     wampUrl: reader.optional('BOARDWALK_WAMP_URL'),
     realm: reader.string('BOARDWALK_REALM', realmDefault),
     publicUrl: reader.optional('BOARDWALK_PUBLIC_URL'),
-    trustProxy: reader.list('BOARDWALK_TRUST_PROXY', []),
+    trustedProxies: reader.list('BOARDWALK_TRUSTED_PROXIES', []),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   reader.finish();
