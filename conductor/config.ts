@@ -15,8 +15,6 @@ export interface Rules {
   /** Days of readings that are kept; a tenant may have fewer. */
   retentionDays: number;
   auditDays: number;
-  /** What the wamp-agents ask of boards at the least. */
-  heartbeatIntervalMs: number;
 }
 
 /**
@@ -26,7 +24,6 @@ export interface Rules {
  * | `BOARDWALK_CONDUCTOR_HOST`, `_PORT` | 127.0.0.1, 0 | health and metrics; 0 = any free port |
  * | `BOARDWALK_RETENTION_DAYS` | 400 | days of readings that are kept |
  * | `BOARDWALK_AUDIT_DAYS` | 400 | days of audit rows that are kept |
- * | `BOARDWALK_HEARTBEAT_INTERVAL_MS` | 10000 | as set on the wamp-agents |
  * | `BOARDWALK_LOG_LEVEL` | info | |
  *
  * Each may be given as `<NAME>_FILE`. Throws ConfigError with every fault at once.
@@ -41,10 +38,6 @@ export function readConfig(env: Env): ConductorConfig {
     rules: {
       retentionDays: reader.integer('BOARDWALK_RETENTION_DAYS', 400, days),
       auditDays: reader.integer('BOARDWALK_AUDIT_DAYS', 400, days),
-      heartbeatIntervalMs: reader.integer('BOARDWALK_HEARTBEAT_INTERVAL_MS', 10_000, {
-        min: 100,
-        max: 3_600_000,
-      }),
     },
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };

@@ -224,6 +224,7 @@ const tables: readonly [name: string, definition: string][] = [
      wamp_session BIGINT UNSIGNED NOT NULL,
      boot_id ${ascii(100)} NOT NULL,
      agent_version ${text(50)} NOT NULL,
+     heartbeat_interval_ms INT UNSIGNED NOT NULL DEFAULT 10000,
      remote_address ${ascii(100)} NULL,
      started_at DATETIME(3) NOT NULL,
      ended_at DATETIME(3) NULL,

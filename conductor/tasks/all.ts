@@ -19,7 +19,7 @@ export function createTasks(
 ): readonly Task[] {
   return [
     { name: 'liveness', everyMs: 2 * second, leaseSeconds: 6, run: checkLiveness },
-    { name: 'heartbeats', everyMs: 5 * second, run: (context) => endLapsedSessions(context, rules) },
+    { name: 'heartbeats', everyMs: 5 * second, run: endLapsedSessions },
     {
       name: 'rollups',
       everyMs: 20 * second,

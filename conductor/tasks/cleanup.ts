@@ -1,4 +1,5 @@
 /** Clears rows that served their time, table by table, in small transactions. */
+import { eventsKeptMs } from '../../common/db/queries/events.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { Rules } from '../config.ts';
 import type { TaskContext } from '../scheduler.ts';
@@ -16,15 +17,12 @@ interface Expiry {
   where?: string;
 }
 
-const minute = 60;
-const hour = 60 * minute;
-const day = 24 * hour;
+const day = 86_400;
 
 /** Keeping used codes, ended sessions and stopped processes for a while answers questions of operators. */
 export function listExpiries(rules: Rules): Expiry[] {
   return [
-    // A tail re-reads seconds; a client that was away for longer gets `resync`.
-    { table: 'events', column: 'created_at', keepSeconds: hour },
+    { table: 'events', column: 'created_at', keepSeconds: eventsKeptMs / 1000 },
     { table: 'idempotency_keys', column: 'expires_at', keepSeconds: 0 },
     { table: 'user_sessions', column: 'expires_at', keepSeconds: 0 },
     // Until then a late enrolment hears "expired" and not "unknown".

@@ -55,6 +55,7 @@ export function createHello(options: HelloOptions) {
     request: HelloRequest,
     caller: Caller,
     join: JoinFacts,
+    heartbeatIntervalMs: number,
   ): Promise<Hello> {
     const boardUuid = caller.authid;
     const opened = await openSession(manager, {
@@ -65,6 +66,7 @@ export function createHello(options: HelloOptions) {
       bootId: request.bootId,
       agentVersion: request.agentVersion,
       connectivity: request.connectivity,
+      heartbeatIntervalMs,
       remoteAddress: join.address,
     });
     if (opened.replaced) await refuseFlapping(manager, boardUuid);
@@ -95,15 +97,17 @@ export function createHello(options: HelloOptions) {
         });
       const join = await options.findJoin(caller.wampSession);
       if (!join) throw new AppError('unavailable', 'the session is gone');
-      const hello = await database.transaction((manager) => write(manager, request, caller, join), {
-        repeatable: true,
-      });
+      const settings = options.settings.forBoard(boardUuid);
+      const hello = await database.transaction(
+        (manager) => write(manager, request, caller, join, settings.heartbeatIntervalMs),
+        { repeatable: true },
+      );
       remember(boardUuid, request);
       await settle(hello, caller);
       return {
         serverTime: Date.now(),
         routerUrls: shuffled(options.boardUrls),
-        settings: options.settings.forBoard(boardUuid),
+        settings,
         ackedSeq: hello.ackedSeq,
       };
     } finally {

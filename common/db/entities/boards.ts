@@ -179,6 +179,8 @@ export interface BoardSession {
   wampSession: number;
   bootId: string;
   agentVersion: string;
+  /** What the board was told: its silence is judged by it. */
+  heartbeatIntervalMs: number;
   remoteAddress: string | null;
   startedAt: Date;
   endedAt: Date | null;
@@ -203,6 +205,7 @@ export const BoardSessionEntity = new EntitySchema<BoardSession>({
     wampSession: big('wamp_session'),
     bootId: ascii('boot_id', 100),
     agentVersion: text('agent_version', 50),
+    heartbeatIntervalMs: whole('heartbeat_interval_ms', { default: 10_000 }),
     remoteAddress: ascii('remote_address', 100, nullable),
     startedAt: time('started_at'),
     endedAt: time('ended_at', nullable),

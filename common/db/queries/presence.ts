@@ -43,6 +43,8 @@ export interface SessionOpening {
   bootId: string;
   agentVersion: string;
   connectivity: Connectivity;
+  /** What the answer to its hello tells the board. */
+  heartbeatIntervalMs: number;
   remoteAddress: string | undefined;
 }
 
@@ -89,6 +91,11 @@ export async function openSession(manager: EntityManager, opening: SessionOpenin
   const old = live && { ...live, wampSession: Number(live.wampSession) };
   const known = old?.cell === opening.cell && old.wampSession === opening.wampSession;
   if (old && !known) await endRows(manager, [old.id], 'replaced', board.now);
+  if (known)
+    await manager.query('UPDATE board_sessions SET heartbeat_interval_ms = ? WHERE id = ?', [
+      opening.heartbeatIntervalMs,
+      old.id,
+    ]);
   const sessionId = known ? old.id : await insertSession(manager, opening, board.now);
   await manager.query(
     `UPDATE boards SET status = 'online', agent_version = ?, connectivity = ?, last_heartbeat_at = ?, last_seen_at = ?
@@ -110,8 +117,9 @@ async function insertSession(manager: EntityManager, opening: SessionOpening, no
   const id = randomUUID();
   await manager.query(
     `INSERT INTO board_sessions
-       (id, board_uuid, live, cell, agent_id, wamp_session, boot_id, agent_version, remote_address, started_at)
-     VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?)`,
+       (id, board_uuid, live, cell, agent_id, wamp_session, boot_id, agent_version, heartbeat_interval_ms,
+        remote_address, started_at)
+     VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)`,
     [
       id,
       opening.boardUuid,
@@ -121,6 +129,7 @@ async function insertSession(manager: EntityManager, opening: SessionOpening, no
       // The column is ascii; a boot id is only compared.
       opening.bootId.replaceAll(/[^\x20-\x7e]/g, '?'),
       opening.agentVersion,
+      opening.heartbeatIntervalMs,
       opening.remoteAddress?.slice(0, 100) ?? null,
       now,
     ],
@@ -199,6 +208,13 @@ export async function findLiveSessions(
     wampSessions ? [cell, wampSessions] : [cell],
   )) as (LiveSession & { wampSession: number | string })[];
   return rows.map((each) => ({ ...each, wampSession: Number(each.wampSession) }));
+}
+
+export async function countLiveSessions(manager: EntityManager, cell: string): Promise<number> {
+  const [row] = (await manager.query('SELECT COUNT(*) AS n FROM board_sessions WHERE cell = ? AND live = 1', [
+    cell,
+  ])) as { n: number | string }[];
+  return Number(row?.n ?? 0);
 }
 
 /** A board's live session, wherever it is. */

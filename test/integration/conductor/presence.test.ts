@@ -4,7 +4,6 @@ import { endLapsedSessions } from '../../../conductor/tasks/heartbeats.ts';
 import { checkLiveness } from '../../../conductor/tasks/liveness.ts';
 import { createContext, openConductorDatabase } from './support.ts';
 
-const rules = { retentionDays: 400, auditDays: 400, heartbeatIntervalMs: 10_000 };
 let db: Awaited<ReturnType<typeof openConductorDatabase>>;
 let tenant: string;
 
@@ -118,7 +117,7 @@ describe('heartbeats of boards', () => {
        VALUES ('default', UTC_TIMESTAMP(3) - INTERVAL ? SECOND, NULL, UTC_TIMESTAMP(3))`,
       [seconds],
     );
-  const runHeartbeats = () => endLapsedSessions(createContext(db.database), rules);
+  const runHeartbeats = () => endLapsedSessions(createContext(db.database));
 
   it('end the session after three missed ones and some grace', async () => {
     await connectFor(3600);
@@ -129,6 +128,16 @@ describe('heartbeats of boards', () => {
     expect(await db.value('SELECT end_reason FROM board_sessions WHERE live IS NULL')).toBe(
       'heartbeat-lapsed',
     );
+  });
+
+  it('are judged by the interval that the board was told', async () => {
+    await connectFor(3600);
+    const board = await addBoard('b', 200);
+    await db.connection.query('UPDATE board_sessions SET heartbeat_interval_ms = 100000');
+    expect(await runHeartbeats()).toEqual({ sessions: 0 });
+    await db.connection.query('UPDATE board_sessions SET heartbeat_interval_ms = 60000');
+    expect(await runHeartbeats()).toEqual({ sessions: 1 });
+    expect(await statusOf(board)).toBe('offline');
   });
 
   it('do not count while nobody was there to hear them', async () => {

@@ -7,7 +7,7 @@ describe('the configuration of a conductor', () => {
       databaseUrl: 'mysql://u:p@h/s',
       host: '127.0.0.1',
       port: 0,
-      rules: { retentionDays: 400, auditDays: 400, heartbeatIntervalMs: 10_000 },
+      rules: { retentionDays: 400, auditDays: 400 },
       logLevel: 'info',
     });
   });
