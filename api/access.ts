@@ -116,6 +116,7 @@ export interface TenantAccess {
   id: string;
   name: string;
   slug: string;
+  readingRetentionDays: number | null;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -132,7 +133,9 @@ export async function getTenantAccess(
 ): Promise<TenantAccess> {
   const { sql, values } = tenantCondition(reference);
   const rows = (await manager.query(
-    `SELECT t.id, t.name, t.slug, t.version, t.created_at AS createdAt, t.updated_at AS updatedAt FROM tenants t WHERE ${sql}`,
+    `SELECT t.id, t.name, t.slug, t.reading_retention_days AS readingRetentionDays, t.version,
+            t.created_at AS createdAt, t.updated_at AS updatedAt
+     FROM tenants t WHERE ${sql}`,
     values,
   )) as TenantAccess[];
   // A slug may be another tenant's name; the exact id or name wins.

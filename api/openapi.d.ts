@@ -824,6 +824,7 @@ export interface components {
             id: components["schemas"]["Uuid"];
             name: string;
             slug: string;
+            readingRetentionDays: components["schemas"]["ReadingRetentionDays"];
             version: components["schemas"]["Version"];
             createdAt: components["schemas"]["Time"];
             updatedAt: components["schemas"]["Time"];
@@ -834,15 +835,19 @@ export interface components {
         };
         /** @description Small letters, digits and dashes, none at the ends. */
         Slug: string;
+        /** @description How long readings are kept; null, or more than the installation keeps, means what the installation keeps. */
+        ReadingRetentionDays: number | null;
         TenantCreation: {
             name: components["schemas"]["Name"];
             /** @description Made from the name when left out. */
             slug?: components["schemas"]["Slug"];
+            readingRetentionDays?: components["schemas"]["ReadingRetentionDays"];
         };
         TenantUpdate: {
             version?: components["schemas"]["Version"];
             name?: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
+            readingRetentionDays?: components["schemas"]["ReadingRetentionDays"];
         };
         MemberRole: {
             role: components["schemas"]["TenantRole"];

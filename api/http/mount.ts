@@ -79,6 +79,9 @@ function admit(options: MountOptions, operation: Operation) {
       throw new AppError('forbidden', `you may not ${operationId}`);
     }
     const { produces } = operation;
+    // Express asks the GET handler for HEAD as well; an endless answer would never come to its end.
+    if (request.method === 'HEAD' && produces.includes('text/event-stream'))
+      throw new AppError('method-not-allowed', 'HEAD is not possible here');
     if (produces.length > 0 && !request.accepts([...produces, 'application/problem+json']))
       throw new AppError('not-acceptable', `this answers with ${produces.join(' or ')}`);
     next();

@@ -49,7 +49,7 @@ export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOp
     },
 
     async updateTenant(request) {
-      const { name, slug } = request.body;
+      const { name, slug, readingRetentionDays } = request.body;
       const expected = expectedVersion(request);
       const tenant = await database.transaction(async (manager) => {
         const { id } = await getTenantAccess(manager, request, request.path.tenant);
@@ -59,6 +59,7 @@ export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOp
             updateTenantRow(manager, id, {
               ...(name !== undefined && { name }),
               ...(slug !== undefined && { slug }),
+              ...(readingRetentionDays !== undefined && { reading_retention_days: readingRetentionDays }),
             }),
           ),
         );
@@ -85,16 +86,16 @@ export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOp
 /** A slug that the client chose must be free; one made from the name gives way. */
 async function insertWithSlug(
   manager: EntityManager,
-  tenant: { id: string; name: string; slug?: string },
+  tenant: { id: string; name: string; slug?: string; readingRetentionDays?: number | null },
 ): Promise<void> {
-  const { id, name } = tenant;
+  const { id, name, readingRetentionDays = null } = tenant;
   const chosen = tenant.slug ?? slugOf(name);
   await refuseDuplicate('uq_tenants_name', '/name', async () => {
     try {
-      await insertTenant(manager, { id, name, slug: chosen });
+      await insertTenant(manager, { id, name, slug: chosen, readingRetentionDays });
     } catch (error) {
       if (tenant.slug !== undefined || !isDuplicate(error, 'uq_tenants_slug')) throw error;
-      await insertTenant(manager, { id, name, slug: withSuffix(chosen) });
+      await insertTenant(manager, { id, name, slug: withSuffix(chosen), readingRetentionDays });
     }
   }).catch((error: unknown) => {
     if (!isDuplicate(error, 'uq_tenants_slug')) throw error;

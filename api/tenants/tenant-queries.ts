@@ -8,7 +8,8 @@ export function toTenant(row: TenantAccess): Schemas['Tenant'] {
   return { ...row, createdAt: row.createdAt.toISOString(), updatedAt: row.updatedAt.toISOString() };
 }
 
-const columns = 'id, name, slug, version, created_at AS createdAt, updated_at AS updatedAt';
+const columns = `id, name, slug, reading_retention_days AS readingRetentionDays, version,
+  created_at AS createdAt, updated_at AS updatedAt`;
 
 export async function readTenant(manager: EntityManager, id: string): Promise<TenantAccess> {
   const [row] = (await manager.query(`SELECT ${columns} FROM tenants WHERE id = ?`, [id])) as [TenantAccess];
@@ -30,18 +31,19 @@ export async function listTenants(
   );
 }
 
-export async function insertTenant(
-  manager: EntityManager,
-  tenant: { id: string; name: string; slug: string },
-): Promise<void> {
+export interface NewTenant {
+  id: string;
+  name: string;
+  slug: string;
+  readingRetentionDays: number | null;
+}
+
+export async function insertTenant(manager: EntityManager, tenant: NewTenant): Promise<void> {
   const now = new Date();
-  await manager.query('INSERT INTO tenants (id, name, slug, created_at, updated_at) VALUES (?, ?, ?, ?, ?)', [
-    tenant.id,
-    tenant.name,
-    tenant.slug,
-    now,
-    now,
-  ]);
+  await manager.query(
+    'INSERT INTO tenants (id, name, slug, reading_retention_days, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)',
+    [tenant.id, tenant.name, tenant.slug, tenant.readingRetentionDays, now, now],
+  );
 }
 
 /** Locks the row and answers with its version. */
@@ -55,7 +57,7 @@ export async function lockTenant(manager: EntityManager, id: string): Promise<nu
 export async function updateTenantRow(
   manager: EntityManager,
   id: string,
-  changes: { name?: string; slug?: string },
+  changes: { name?: string; slug?: string; reading_retention_days?: number | null },
 ): Promise<void> {
   const names = Object.keys(changes);
   await manager.query(

@@ -233,6 +233,11 @@ describe('paths, queries and headers that are odd', () => {
     expect(answer.headers.get('allow')).toBe(allow);
   });
 
+  it('HEAD of an endless answer is refused', async () => {
+    const answer = await api.request('/v1/events', { method: 'HEAD', token: admin });
+    expect(answer.status).toBe(405);
+  });
+
   it('an answer in a form that does not exist is refused', async () => {
     expectProblem(await get('/v1/boards', { accept: 'text/html' }), 406, 'not-acceptable');
   });

@@ -25,6 +25,11 @@ describe('a tenant', () => {
     const changed = await send('PATCH', `/v1/tenants/${id}`, { name: 'Lyon', version: 1 });
     expect(changed.body).toMatchObject({ name: 'Lyon', slug: 'citta-di-lyon', version: 2 });
     expect((await send('PATCH', `/v1/tenants/${id}`, { name: 'Paris', version: 1 })).status).toBe(412);
+    expect(changed.body.readingRetentionDays).toBeNull();
+    const kept = await send('PATCH', `/v1/tenants/${id}`, { readingRetentionDays: 30 });
+    expect(kept.body.readingRetentionDays).toBe(30);
+    for (const readingRetentionDays of [0, 1.5, '30', 36_501])
+      expect((await send('PATCH', `/v1/tenants/${id}`, { readingRetentionDays })).status).toBe(400);
   });
 
   it('whose name makes a slug that is taken, or none, gets another', async () => {
