@@ -1,3 +1,6 @@
+import { isIP } from 'node:net';
+import { parseDatabaseUrl } from '../common/db/database-url.ts';
+import { messageOf } from '../common/runtime/app-error.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
 import { realmDefault } from '../common/wamp/uris.ts';
@@ -32,6 +35,34 @@ export function loadApiConfig(env: Env): ApiConfig {
     trustedProxies: reader.list('BOARDWALK_TRUSTED_PROXIES', []),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
+  for (const fault of faultsOf(config)) reader.fault(fault);
   reader.finish();
   return config;
+}
+
+function* faultsOf({ databaseUrl, wampUrl, publicUrl, trustedProxies }: ApiConfig): Iterable<string> {
+  try {
+    if (databaseUrl !== '') parseDatabaseUrl(databaseUrl);
+  } catch (error) {
+    yield messageOf(error);
+  }
+  if (wampUrl !== undefined && !isUrl(wampUrl, ['ws:', 'wss:']))
+    yield 'BOARDWALK_WAMP_URL must be a ws or wss URL';
+  if (publicUrl !== undefined && !isUrl(publicUrl, ['http:', 'https:']))
+    yield 'BOARDWALK_PUBLIC_URL must be an http or https URL';
+  for (const proxy of trustedProxies.filter((each) => !isProxy(each)))
+    yield `BOARDWALK_TRUSTED_PROXIES must list addresses, networks, loopback, linklocal or uniquelocal, not '${proxy}'`;
+}
+
+function isUrl(text: string, protocols: readonly string[]): boolean {
+  return URL.canParse(text) && protocols.includes(new URL(text).protocol);
+}
+
+/** What Express takes; it would end the process over anything else. */
+function isProxy(text: string): boolean {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true;
+  const [address = '', bits, ...rest] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
 }

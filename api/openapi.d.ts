@@ -1166,7 +1166,7 @@ export interface components {
         limit: number;
         /** @description The `next` of the page before. */
         after: string;
-        /** @description Unique to the intended creation; a repeat within 24 hours gives the first answer again. */
+        /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
         idempotencyKey: string;
         /** @description The version that the change is based on, for example `"3"`; or give `version` in the body. */
         ifMatch: string;
@@ -1325,7 +1325,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Unique to the intended creation; a repeat within 24 hours gives the first answer again. */
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
             path?: never;
@@ -1459,7 +1459,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Unique to the intended creation; a repeat within 24 hours gives the first answer again. */
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
             path?: never;
@@ -1679,7 +1679,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Unique to the intended creation; a repeat within 24 hours gives the first answer again. */
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
             path: {
@@ -1859,7 +1859,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Unique to the intended creation; a repeat within 24 hours gives the first answer again. */
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
             path?: never;
@@ -2053,7 +2053,7 @@ export interface operations {
                 tenant?: components["parameters"]["boardTenant"];
             };
             header?: {
-                /** @description Unique to the intended creation; a repeat within 24 hours gives the first answer again. */
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
             path: {

@@ -1,5 +1,6 @@
 /** Every refusal as RFC 9457 problem+json. Never a stack, never a message that was not written for clients. */
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
+import { isBrokenReference } from '../../common/db/fault-kind.ts';
 import { AppError, type ErrorCode, statusOf } from '../../common/runtime/app-error.ts';
 import type { RequestContext } from './request-context.ts';
 
@@ -51,6 +52,10 @@ function sentence(code: ErrorCode): string {
 /** What a thrown thing is to a client: AppErrors as they are, faults of the parsers by their kind, the rest hidden. */
 export function asAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
+  if (isBrokenReference(error))
+    return new AppError('conflict', 'something that this depends on changed at the same moment', {
+      cause: error,
+    });
   const { type, status } = (error ?? {}) as { type?: string; status?: number };
   if (type === 'entity.too.large')
     return new AppError('payload-too-large', 'the body must have at most 1 MiB', { cause: error });

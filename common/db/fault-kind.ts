@@ -41,3 +41,9 @@ export function isDuplicate(error: unknown, constraint?: string): boolean {
   const { errno, message } = (error ?? {}) as { errno?: number; message?: string };
   return errno === 1062 && (constraint === undefined || (message ?? '').includes(constraint));
 }
+
+/** MySQL 1451 and 1452: what a row refers to went away, or something began to refer to it, meanwhile. */
+export function isBrokenReference(error: unknown): boolean {
+  const { errno } = (error ?? {}) as { errno?: number };
+  return errno === 1451 || errno === 1452;
+}
