@@ -76,11 +76,14 @@ async function runLoop(options: SchedulerOptions, task: Task, stopping: AbortSig
   const logger = options.logger.child({ task: task.name });
   // Rejects only when stopped, which the loops' conditions see.
   const pause = (delayMs: number) => sleep(delayMs, undefined, { signal: stopping }).catch(() => undefined);
+  let away = false;
   await pause(jitterMs(task));
   while (!stopping.aborted) {
     let delayMs = task.everyMs;
     try {
       const claim = await askForSlot(options, task);
+      if (away) logger.info({}, 'slots can be claimed again');
+      away = false;
       delayMs = claim.nextInMs;
       if (claim.state === 'claimed') {
         const startedAt = performance.now();
@@ -91,7 +94,8 @@ async function runLoop(options: SchedulerOptions, task: Task, stopping: AbortSig
       delayMs = Math.min(delayMs, claim.state === 'held' ? leaseMs(task) / 2 : retryFailedAfterMs);
     } catch (error) {
       // Nobody has to act: the database is away, or two claims met; the slot is asked for again.
-      logger.warn({ err: error }, 'could not claim a slot');
+      if (!away) logger.warn({ err: error }, 'cannot claim a slot, will go on trying');
+      away = true;
       delayMs = Math.min(task.everyMs, 1000);
     }
     await pause(Math.max(0, delayMs) + jitterMs(task));
