@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createDatabase, waitForDatabase } from '../common/db/database.ts';
+import { countLiveSessions } from '../common/db/queries/presence.ts';
 import { agentHeartbeatMs } from '../common/db/queries/wamp-agents.ts';
 import { messageOf } from '../common/runtime/app-error.ts';
 import { every } from '../common/runtime/every.ts';
@@ -52,6 +53,7 @@ import { createSettings } from './settings.ts';
 const joinTimeoutMs = 30_000;
 const drainMs = 5000;
 const reconcileMs = 60_000;
+const countMs = 10_000;
 const refreshMs = 300_000;
 const closeReason = 'boardwalk.close.ended_by_server';
 
@@ -197,8 +199,10 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     return killByAuthid(router.current(), authid, closeReason, message);
   }
 
-  async function compare(session: WampSession): Promise<void> {
-    const live = await reconcile({ database, cell, leaves, session });
+  const compare = (session: WampSession) => reconcile({ database, cell, leaves, session });
+
+  async function countSessions(): Promise<void> {
+    const live = await database.read((manager) => countLiveSessions(manager, cell));
     metrics.sessionsLive.set(live);
     settings.countBoards(live);
   }
@@ -249,12 +253,15 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     if (!known) await database.read((manager) => insertAgent(manager, row));
   }
 
+  // Before the first comparison: boards that a dead router held will all come back.
+  await countSessions();
   router.start();
   const tasks = [
     every({ name: 'heartbeat', intervalMs: agentHeartbeatMs, logger }, beat),
     every({ name: 'ended-keys', intervalMs: 2000, logger }, async () => {
       if (router.isServing()) await endedKeys.check();
     }),
+    every({ name: 'count-sessions', intervalMs: countMs, logger }, countSessions),
     every({ name: 'compare-sessions', intervalMs: reconcileMs, logger, jitter: 0.5 }, async () => {
       if (router.isServing()) await compare(router.current());
     }),

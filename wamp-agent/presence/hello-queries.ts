@@ -38,13 +38,37 @@ export async function activateCredential(
   return true;
 }
 
+/**
+ * Rows are deleted by their whole key: deleting a range that holds nothing locks the gap, and boards
+ * that come for the first time, many at once, would deadlock one another.
+ */
+async function deleteNamed(
+  manager: EntityManager,
+  table: 'procedure_contracts' | 'modules',
+  boardUuid: string,
+  names: readonly string[],
+): Promise<void> {
+  if (names.length === 0) return;
+  await manager.query(`DELETE FROM ${table} WHERE (board_uuid, name) IN (?)`, [
+    names.map((name) => [boardUuid, name]),
+  ]);
+}
+
 export async function replaceContracts(
   manager: EntityManager,
   boardUuid: string,
   hash: string,
   contracts: readonly ProcedureContract[],
 ): Promise<void> {
-  await manager.query('DELETE FROM procedure_contracts WHERE board_uuid = ?', [boardUuid]);
+  const known = (await manager.query('SELECT name FROM procedure_contracts WHERE board_uuid = ?', [
+    boardUuid,
+  ])) as { name: string }[];
+  await deleteNamed(
+    manager,
+    'procedure_contracts',
+    boardUuid,
+    known.map((each) => each.name),
+  );
   if (contracts.length > 0)
     await manager.query('INSERT INTO procedure_contracts (board_uuid, name, contract) VALUES ?', [
       contracts.map((each) => [boardUuid, each.name, JSON.stringify(each)]),
@@ -57,18 +81,29 @@ export async function replaceModules(
   boardUuid: string,
   modules: readonly ModuleDeclaration[],
 ): Promise<void> {
-  const names = modules.map((each) => each.name);
-  await manager.query(
-    `DELETE FROM modules WHERE board_uuid = ?${names.length > 0 ? ' AND name NOT IN (?)' : ''}`,
-    names.length > 0 ? [boardUuid, names] : [boardUuid],
+  const known = new Map(
+    (
+      (await manager.query('SELECT name, description FROM modules WHERE board_uuid = ?', [boardUuid])) as {
+        name: string;
+        description: string | null;
+      }[]
+    ).map((each) => [each.name, each.description]),
   );
-  if (modules.length === 0) return;
+  const names = new Set(modules.map((each) => each.name));
+  await deleteNamed(
+    manager,
+    'modules',
+    boardUuid,
+    [...known.keys()].filter((name) => !names.has(name)),
+  );
+  const changed = modules.filter(
+    ({ name, description = null }) => !known.has(name) || known.get(name) !== description,
+  );
+  if (changed.length === 0) return;
   const now = new Date();
   await manager.query(
     `INSERT INTO modules (board_uuid, name, description, updated_at) VALUES ?
-     ON DUPLICATE KEY UPDATE
-       updated_at = IF(description <=> VALUES(description), updated_at, VALUES(updated_at)),
-       description = VALUES(description)`,
-    [modules.map((each) => [boardUuid, each.name, each.description ?? null, now])],
+     ON DUPLICATE KEY UPDATE description = VALUES(description), updated_at = VALUES(updated_at)`,
+    [changed.map((each) => [boardUuid, each.name, each.description ?? null, now])],
   );
 }

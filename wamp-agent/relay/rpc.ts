@@ -40,16 +40,16 @@ export function createRelay(options: RelayOptions): Relay {
 
   async function run(call: RelayCall, control: CallControl): Promise<RelayResult> {
     const startedAt = performance.now();
-    const deadline = AbortSignal.timeout(call.timeoutMs);
     await requireLive(call);
-    if (!isReservedProcedure(call.procedure)) {
+    if (isReservedProcedure(call.procedure)) requireProcess(call);
+    else {
       const contract = await options.contracts.get(call.boardUuid, call.contractsHash, call.procedure);
       checkArguments(contract, call.args ?? [], call.kwargs ?? {});
     }
     const release = slots.take(call.boardUuid);
     metrics.relayInFlight.set(slots.total());
     try {
-      const result = await callBoard(call, control, deadline);
+      const result = await callBoard(call, control, startedAt + call.timeoutMs);
       options.signs.note(call.boardUuid, 'rpc');
       return { result: result ?? null, durationMs: performance.now() - startedAt };
     } catch (error) {
@@ -59,6 +59,12 @@ export function createRelay(options: RelayOptions): Relay {
       release();
       metrics.relayInFlight.set(slots.total());
     }
+  }
+
+  /** Reserved names have no contract, and are not for people and services. */
+  function requireProcess({ caller, procedure }: RelayCall): void {
+    if (caller.kind !== 'process')
+      throw new AppError('procedure-not-found', `this board has no procedure '${procedure}'`);
   }
 
   /** The session may be newer than what the caller read; what counts is that there is one here. */
@@ -71,17 +77,18 @@ export function createRelay(options: RelayOptions): Relay {
     if (!isHere(board)) throw new AppError('board-offline', 'this board is not connected');
   }
 
-  async function callBoard(call: RelayCall, control: CallControl, deadline: AbortSignal): Promise<unknown> {
-    const signal = control.signal ? AbortSignal.any([control.signal, deadline]) : deadline;
-    const tooLate = Promise.withResolvers<never>();
-    const onAbort = () =>
-      tooLate.reject(
-        deadline.aborted
-          ? new AppError('deadline-exceeded', `no answer within ${call.timeoutMs} ms`)
-          : new AppError('relay-unavailable', 'the caller went away'),
-      );
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
+  async function callBoard(call: RelayCall, control: CallControl, endsAt: number): Promise<unknown> {
+    const end = new AbortController();
+    const over = Promise.withResolvers<never>();
+    const giveUp = (error: AppError) => {
+      over.reject(error);
+      end.abort();
+    };
+    const onDeadline = () =>
+      giveUp(new AppError('deadline-exceeded', `no answer within ${call.timeoutMs} ms`));
+    const onGone = () => giveUp(new AppError('relay-unavailable', 'the caller went away'));
+    const timer = setTimeout(onDeadline, endsAt - performance.now());
+    control.signal?.addEventListener('abort', onGone, { once: true });
     try {
       const answer = session().call(
         boardProcedureUri(call.boardUuid, call.procedure),
@@ -89,13 +96,15 @@ export function createRelay(options: RelayOptions): Relay {
         call.kwargs ?? {},
         {
           traceparent: call.requestId,
-          signal,
+          signal: end.signal,
           ...(control.onProgress && { onProgress: control.onProgress }),
         },
       );
-      return await Promise.race([answer, tooLate.promise]);
+      if (control.signal?.aborted) onGone();
+      return await Promise.race([answer, over.promise]);
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      clearTimeout(timer);
+      control.signal?.removeEventListener('abort', onGone);
     }
   }
 

@@ -15,8 +15,6 @@ export interface RouterSession {
   /** The session that serves now; throws `unavailable` without one. */
   current(): WampSession;
   isServing(): boolean;
-  /** Resolves when it serves for the first time; rejects when the signal aborts. */
-  serving(signal: AbortSignal): Promise<void>;
   /** Stops taking calls, finishes those under way, leaves. */
   stop(graceMs: number): Promise<void>;
 }
@@ -35,7 +33,6 @@ const retry = { baseMs: 200, capMs: 2000 };
 export function createRouterSession(options: RouterSessionOptions): RouterSession {
   const { logger } = options;
   const abort = new AbortController();
-  const first = Promise.withResolvers<void>();
   let link: RouterLink | undefined;
   let serving: RouterLink | undefined;
   let running: Promise<void> | undefined;
@@ -63,7 +60,6 @@ export function createRouterSession(options: RouterSessionOptions): RouterSessio
       await options.setUp(link);
       serving = link;
       onServing();
-      first.resolve();
       logger.info({ wampSession: link.id }, 'serving at the router');
       options.onServing(link);
       const reason = await link.ended;
@@ -85,14 +81,6 @@ export function createRouterSession(options: RouterSessionOptions): RouterSessio
       return serving;
     },
     isServing: () => serving !== undefined,
-    async serving(signal) {
-      const aborted = Promise.withResolvers<never>();
-      const onAbort = () => aborted.reject(signal.reason);
-      signal.addEventListener('abort', onAbort, { once: true });
-      await Promise.race([first.promise, aborted.promise]).finally(() =>
-        signal.removeEventListener('abort', onAbort),
-      );
-    },
     async stop(graceMs) {
       abort.abort();
       await link?.drain(graceMs);

@@ -63,7 +63,8 @@ describe('a relayed call', () => {
     expect(await call('fail', { kwargs: { any: 1 }, args: [1] })).toMatchObject({
       body: { details: { errors: [{ pointer: '/args' }, { pointer: '/kwargs/any' }] } },
     });
-    expect(await call('nothing')).toMatchObject({ status: 404, body: { code: 'procedure-not-found' } });
+    for (const unknown of ['nothing', 'operation.settings'])
+      expect(await call(unknown)).toMatchObject({ status: 404, body: { code: 'procedure-not-found' } });
   });
 
   it("hands on the board's own error", async () => {
