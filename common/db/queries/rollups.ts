@@ -170,11 +170,16 @@ function withHours(minutes: readonly Rollup[]): Rollup[] {
       hour.count += minute.count;
       hour.min = Math.min(hour.min, minute.min);
       hour.max = Math.max(hour.max, minute.max);
-      hour.sum += minute.sum;
+      hour.sum = finite(hour.sum + minute.sum);
       hour.last = minute.last;
     } else hours.push({ ...minute, level: rollupLevels.hour, at });
   }
   return [...minutes, ...hours];
+}
+
+/** Readings may be as large as a DOUBLE; the column cannot hold more. */
+function finite(sum: number): number {
+  return Math.min(Number.MAX_VALUE, Math.max(-Number.MAX_VALUE, sum));
 }
 
 async function upsertRollups(manager: EntityManager, rollups: readonly Rollup[]): Promise<void> {

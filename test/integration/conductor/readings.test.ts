@@ -203,6 +203,33 @@ describe('rollups', () => {
   });
 });
 
+describe('an hour that cannot be rolled up', () => {
+  it('stays dirty and holds up no other', async () => {
+    const spool = await open();
+    await spool.append(days(-1, -2, -3));
+    let writes = 0;
+    // The batch fails, and then the first of its hours.
+    const context = createContext(db.database, undefined, () => {
+      writes += 1;
+      if (writes <= 2) throw new Error('this one is broken');
+    });
+    expect(await rollDirtyHours(context, gauges)).toMatchObject({ rolled: 5, failed: 1, waiting: 1 });
+    expect(await rollDirtyHours(createContext(db.database), gauges)).toMatchObject({ rolled: 1, waiting: 0 });
+  });
+
+  it('is not one with the largest numbers there are', async () => {
+    const spool = await open();
+    const at = today - dayMs;
+    await spool.append([
+      [0, at, Number.MAX_VALUE],
+      [0, at + 60_000, Number.MAX_VALUE],
+    ]);
+    const run = await rollDirtyHours(createContext(db.database), gauges);
+    expect(run).toMatchObject({ rolled: 1, failed: 0 });
+    expect(await db.value('SELECT max FROM reading_rollups WHERE level = 3600')).toBe(Number.MAX_VALUE);
+  });
+});
+
 describe('a deleted board', () => {
   it('leaves nothing behind after a while, and other boards keep all', async () => {
     const other = await db.rows.board(tenant, 'other');
