@@ -74,7 +74,8 @@ export function asAppError(error: unknown): AppError {
 }
 
 export function sendProblem(response: Response, error: AppError, context?: RequestContext): void {
-  const { retryAfterSeconds } = error.details;
+  // The database may take some seconds to come back; clients need not find out how few by trying.
+  const { retryAfterSeconds = error.code === 'unavailable' ? 2 : undefined } = error.details;
   if (typeof retryAfterSeconds === 'number')
     response.setHeader('Retry-After', String(Math.ceil(retryAfterSeconds)));
   if (statusOf(error.code) === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="boardwalk"');

@@ -231,6 +231,14 @@ describe('wrong logins', () => {
     expect((await login(other.username, testPassword)).status).toBe(200);
   });
 
+  it('are counted by the address of the connection, not by one that the client claims', async () => {
+    const victim = await api.rows.user();
+    const guess = (index: number) =>
+      login(victim.username, 'a-wrong-guess', {}, { 'x-forwarded-for': `203.0.113.${index}` });
+    for (let index = 0; index < 10; index += 1) expect((await guess(index)).status).toBe(401);
+    expect((await guess(10)).status).toBe(429);
+  });
+
   it('of the right kind are not counted', async () => {
     const user = await api.rows.user();
     for (let index = 0; index < 12; index += 1)
