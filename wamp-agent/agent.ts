@@ -46,7 +46,7 @@ import { createDisconnect } from './relay/disconnect.ts';
 import { createRelayRoutes } from './relay/routes.ts';
 import { createRelay } from './relay/rpc.ts';
 import { openLink } from './router/link.ts';
-import { findSession, killByAuthid, killSession } from './router/meta.ts';
+import { closeReason, findSession, killByAuthid, killSession } from './router/meta.ts';
 import { createRouterSession } from './router/router-session.ts';
 import { createSettings } from './settings.ts';
 
@@ -55,7 +55,6 @@ const drainMs = 5000;
 const reconcileMs = 60_000;
 const countMs = 10_000;
 const refreshMs = 300_000;
-const closeReason = 'boardwalk.close.ended_by_server';
 
 export async function startAgent(config: AgentConfig, logger: Logger, lifecycle: Lifecycle): Promise<void> {
   const id = randomUUID();
@@ -97,7 +96,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
   const changes = createPresenceChanges(publisher, metrics);
   const signs = createSignsOfLife(database, logger);
   const leaves = createLeaves({ database, cell, directory, changes, logger });
-  const endedKeys = createEndedKeys({ database, kill: endSessionsOf, logger });
+  const endedKeys = createEndedKeys({ database, keys, kill: endSessionsOf, logger });
   const hello = createHello({
     database,
     cell,
@@ -173,6 +172,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
       void quietly(() => beat());
       void quietly(() => database.read((manager) => noteRouter(manager, cell)));
       void quietly(() => compare(session));
+      void quietly(() => endedKeys.checkAll(session));
     },
     onLost() {
       publisher.reset();
@@ -271,7 +271,8 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     await Promise.all(tasks.map((each) => each.stop()));
     await quietly(() => database.read((manager) => stopAgent(manager, id), { deadlineMs: 500 }));
     routes.endStreams();
-    await Promise.all([server.stop(drainMs), router.stop(drainMs)]);
+    await Promise.all([server.stop(drainMs), router.drain(drainMs)]);
+    await router.stop();
   });
   logger.info({ agentId: id, cell, relayUrl }, 'wamp-agent started');
 }

@@ -1,16 +1,20 @@
 /** The router's own procedures and events, typed. Only the agent's role may use them. */
 import { isWampFault } from '../../common/wamp/errors.ts';
 import type { WampSession } from '../../common/wamp/typed-session.ts';
-import { metaUris } from '../../common/wamp/uris.ts';
+import { metaUris, type WampRole } from '../../common/wamp/uris.ts';
 
-/** Ids of the sessions that the router holds, of every role. */
-export async function listSessions(session: WampSession): Promise<Set<number>> {
-  const ids = await session.call(metaUris.sessionList, [], {});
+/** Reason of a goodbye that we cause; the message says why. */
+export const closeReason = 'boardwalk.close.ended_by_server';
+
+/** Ids of the sessions that the router holds, of one role or of all. */
+export async function listSessions(session: WampSession, role?: WampRole): Promise<Set<number>> {
+  const ids = await session.call(metaUris.sessionList, role ? [[role]] : [], {});
   if (!Array.isArray(ids)) throw new TypeError('the router gave no list of sessions');
   return new Set(ids.filter((id) => typeof id === 'number'));
 }
 
 export interface SessionInfo {
+  authid: string | undefined;
   authextra: Record<string, unknown>;
   transport: unknown;
 }
@@ -19,7 +23,9 @@ export interface SessionInfo {
 export async function findSession(session: WampSession, id: number): Promise<SessionInfo | undefined> {
   try {
     const info = (await session.call(metaUris.sessionGet, [id], {})) as Partial<SessionInfo> | null;
-    return info ? { authextra: info.authextra ?? {}, transport: info.transport } : undefined;
+    return info
+      ? { authid: info.authid, authextra: info.authextra ?? {}, transport: info.transport }
+      : undefined;
   } catch (error) {
     if (isNoSuchSession(error)) return undefined;
     throw error;

@@ -15,8 +15,9 @@ export interface RouterSession {
   /** The session that serves now; throws `unavailable` without one. */
   current(): WampSession;
   isServing(): boolean;
-  /** Stops taking calls, finishes those under way, leaves. */
-  stop(graceMs: number): Promise<void>;
+  /** Takes no more calls and finishes those under way; the session can still be used for calls. */
+  drain(graceMs: number): Promise<void>;
+  stop(): Promise<void>;
 }
 
 export interface RouterSessionOptions {
@@ -81,9 +82,13 @@ export function createRouterSession(options: RouterSessionOptions): RouterSessio
       return serving;
     },
     isServing: () => serving !== undefined,
-    async stop(graceMs) {
+    async drain(graceMs) {
+      // A session that ends from now on is not opened again.
       abort.abort();
       await link?.drain(graceMs);
+    },
+    async stop() {
+      abort.abort();
       link?.close();
       await running;
     },

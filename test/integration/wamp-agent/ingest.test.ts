@@ -8,6 +8,7 @@ import { agentUris } from '../../../common/wamp/uris.ts';
 import { createIngest, type Ingest } from '../../../wamp-agent/ingest/ingest.ts';
 import { createNewestAt } from '../../../wamp-agent/ingest/newest-at.ts';
 import { createMetrics } from '../../../wamp-agent/metrics.ts';
+import { startFaultyProxy } from '../../harness/faulty-proxy.ts';
 import { type Fixture, greet, helloOf, joinBoard, seedBoard, seedTenant, startFixture } from './fixture.ts';
 
 let fixture: Fixture;
@@ -24,8 +25,8 @@ afterAll(async () => {
   await fixture?.stop();
 });
 
-async function newIngest(): Promise<Ingest> {
-  const database = createDatabase({ url: fixture.database.url, logger });
+async function newIngest(url = fixture.database.url): Promise<Ingest> {
+  const database = createDatabase({ url, logger });
   databases.push(database);
   const newestAt = createNewestAt(database, logger);
   await newestAt.refresh();
@@ -189,6 +190,40 @@ describe('readings', () => {
     );
     expect(results.map((each) => each.status).filter((each) => each === 'rejected')).toHaveLength(1);
     expect(results[3]).toMatchObject({ reason: { code: 'board-not-found' } });
+  });
+
+  it('wait while the database is away, and are stored once when it is back', async () => {
+    const direct = new URL(fixture.database.url);
+    const proxy = await startFaultyProxy({ port: Number(direct.port) });
+    const proxied = new URL(direct);
+    proxied.port = String(proxy.port);
+    const ingest = await newIngest(proxied.href);
+    const { uuid } = await seedBoard(fixture, tenantId);
+    const epoch = randomUUID();
+    await ingest.append(uuid, batchOf(epoch, 1, 10));
+    proxy.setMode('drop');
+    const waiting = ingest.append(uuid, batchOf(epoch, 11, 10));
+    const early = await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 1500, 'waits'))]);
+    expect(early).toBe('waits');
+    proxy.setMode('pass');
+    expect(await waiting).toMatchObject({ ackedSeq: 20 });
+    // Cut in the middle of commits: whatever became of them, each reading is there once.
+    for (let index = 2; index < 12; index += 1) {
+      const append = ingest.append(uuid, batchOf(epoch, index * 10 + 1, 10));
+      await new Promise((resolve) => setTimeout(resolve, index / 2));
+      proxy.cut();
+      expect(await append).toMatchObject({ ackedSeq: (index + 1) * 10 });
+    }
+    expect(await stored(uuid)).toMatchObject({
+      readings: 120,
+      seqs: 120,
+      acked_seq: 120,
+      received: 120,
+      lost: 0,
+    });
+    await ingest.stop();
+    await Promise.all(databases.splice(0).map((each) => each.close()));
+    await proxy.close();
   });
 
   it('survive the death of the agent that stores them', async () => {

@@ -6,10 +6,12 @@ import {
   greet,
   helloOf,
   joinBoard,
+  joinService,
   relay,
   rpcBody,
   type SeededBoard,
   seedBoard,
+  seedKey,
   seedTenant,
   startFixture,
 } from './fixture.ts';
@@ -168,8 +170,44 @@ describe('presence with two agents', () => {
     session.cut();
   });
 
+  it('finishes the call in its hands when it is asked to stop', async () => {
+    const agent = await fixture.startAgent();
+    const board = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, board);
+    const called = Promise.withResolvers<void>();
+    await greet(session, helloOf(), async () => {
+      called.resolve();
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      return 'done';
+    });
+    const answered = relay(fixture, '/relay/rpc', rpcBody(board, 'sleep'), { agent });
+    await called.promise;
+    const stopped = agent.kill('SIGTERM');
+    expect(await answered).toMatchObject({ status: 200, body: { result: 'done' } });
+    await stopped;
+    expect(agent.child.exitCode).toBe(0);
+    session.cut();
+  });
+
+  it('ends the session of a service whose key was revoked while no agent was there', async () => {
+    const key = await seedKey(fixture, tenantId);
+    const [kept, ended] = [
+      await joinService(fixture, await seedKey(fixture, tenantId)),
+      await joinService(fixture, key),
+    ];
+    await Promise.all(fixture.agents.map((each) => each.kill('SIGKILL')));
+    await fixture.sql.query(
+      'UPDATE api_keys SET revoked_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR WHERE id = ?',
+      [key.id],
+    );
+    await fixture.startAgent();
+    expect(await ended.ended).toBe('boardwalk.close.ended_by_server');
+    await kept.leave();
+  });
+
   it('marks itself as stopped when it is asked to stop', async () => {
     const agent = await fixture.startAgent();
+    await fixture.startAgent();
     const { session } = await online();
     await agent.kill('SIGTERM');
     expect(agent.child.exitCode).toBe(0);
