@@ -19,6 +19,7 @@ await runProcess(logger, async (lifecycle) => {
   const database = createDatabase({
     url: config.databaseUrl,
     logger,
+    queryTimeoutMs: 10_000,
     onRetry: (kind) => metrics.countDatabaseRetry(kind),
   });
   lifecycle.onStop('database', () => database.close());

@@ -9,7 +9,12 @@ const step = process.argv[2] ?? 'up';
 const reader = createEnvReader(process.env);
 const url = reader.required('DATABASE_URL');
 reader.finish();
-const database = createDatabase({ url, logger: createLogger('migrate', 'warn'), poolSize: 2 });
+const database = createDatabase({
+  url,
+  logger: createLogger('migrate', 'warn'),
+  poolSize: 2,
+  queryTimeoutMs: 0,
+});
 try {
   if (step === 'up' || step === 'down') {
     const names = await migrate(database, step);

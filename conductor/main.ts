@@ -21,6 +21,7 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
   const database = createDatabase({
     url: config.databaseUrl,
     logger,
+    queryTimeoutMs: 120_000,
     onRetry: (kind) => metrics.databaseRetries.inc({ kind }),
   });
   onStop('database', () => database.close());

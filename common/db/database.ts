@@ -8,14 +8,12 @@
  * (1047) before COMMIT was sent. A connection lost *at* COMMIT leaves the outcome unknown: it is
  * repeated only when the caller says that its statements are safe to repeat.
  */
-import type { ReadStream } from 'node:fs';
-import { DataSource, type EntityManager } from 'typeorm';
-import { migrations } from '../../migrations/index.ts';
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { AppError } from '../runtime/app-error.ts';
 import { backoffDelayMs, withRetry } from '../runtime/backoff.ts';
 import type { Logger } from '../runtime/logger.ts';
+import { createDataSource, openDataSource } from './data-source.ts';
 import { parseDatabaseUrl } from './database-url.ts';
-import { entities } from './entities/all.ts';
 import { faultKind } from './fault-kind.ts';
 
 export interface Database {
@@ -23,8 +21,6 @@ export interface Database {
   read<T>(work: (manager: EntityManager) => Promise<T>, options?: RunOptions): Promise<T>;
   /** Runs work in a transaction, again from the start when it is rolled back by the server. */
   transaction<T>(work: (manager: EntityManager) => Promise<T>, options?: TransactionOptions): Promise<T>;
-  /** Rows of one SELECT as they arrive, never all in memory. `release` must be called at the end. */
-  stream(sql: string, parameters: unknown[]): Promise<{ rows: ReadStream; release(): Promise<void> }>;
   /** Which server is used now, as host:port. */
   currentNode(): string;
   close(): Promise<void>;
@@ -46,17 +42,22 @@ export interface DatabaseOptions {
   logger: Logger;
   /** Connections at the most; default 10. */
   poolSize?: number;
+  /**
+   * A statement without an answer for this long counts as a lost connection: the server is frozen or
+   * the link half-open. Default 30,000; 0 = never, for migrations.
+   */
+  queryTimeoutMs?: number;
   onRetry?: (kind: string) => void;
 }
 
 const retry = { baseMs: 20, capMs: 1000 };
 const failedNodeRestMs = 2000;
-const lockWaitSeconds = 5;
 
 interface Node {
   name: string;
   source: DataSource;
   restsUntil: number;
+  opening: Promise<void> | undefined;
 }
 
 /** Opens nothing yet: connections are made on first use. */
@@ -72,7 +73,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       logger.warn({ from: current.name, to: chosen.name }, 'database server changed');
       current = chosen;
     }
-    if (!chosen.source.isInitialized) await initialize(chosen);
+    if (!chosen.source.isInitialized) await open(chosen);
     return chosen;
   }
 
@@ -110,7 +111,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   return {
     read: (work, run = {}) =>
       guarded(
-        (each) => work(each.source.manager),
+        (each) => onConnection(each.source, (runner) => work(runner.manager)),
         run,
         (error) => faultKind(error) !== 'final',
       ),
@@ -119,8 +120,12 @@ export function createDatabase(options: DatabaseOptions): Database {
       return guarded(
         (each) => {
           committing = false;
-          return inTransaction(each.source, work, () => {
+          return onConnection(each.source, async (runner) => {
+            await runner.startTransaction();
+            const result = await work(runner.manager);
             committing = true;
+            await runner.commitTransaction();
+            return result;
           });
         },
         run,
@@ -130,15 +135,6 @@ export function createDatabase(options: DatabaseOptions): Database {
         },
       );
     },
-    async stream(sql, parameters) {
-      const runner = (await node()).source.createQueryRunner();
-      try {
-        return { rows: await runner.stream(sql, parameters), release: () => runner.release() };
-      } catch (error) {
-        await runner.release();
-        throw error;
-      }
-    },
     currentNode: () => current.name,
     async close() {
       for (const each of nodes) if (each.source.isInitialized) await each.source.destroy();
@@ -146,87 +142,44 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
 }
 
-async function inTransaction<T>(
-  source: DataSource,
-  work: (manager: EntityManager) => Promise<T>,
-  onCommit: () => void,
-): Promise<T> {
+/** One connection for the whole of `work`. What is left open is rolled back; a broken one is not used again. */
+async function onConnection<T>(source: DataSource, work: (runner: QueryRunner) => Promise<T>): Promise<T> {
   const runner = source.createQueryRunner();
   try {
-    await runner.startTransaction();
-    const result = await work(runner.manager);
-    onCommit();
-    await runner.commitTransaction();
-    return result;
+    return await work(runner);
   } catch (error) {
+    if (faultKind(error) === 'connection') destroyConnection(runner);
     // The server may have rolled back already, or be gone; the first error is the one that counts.
-    if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => undefined);
+    else if (runner.isTransactionActive)
+      await runner.rollbackTransaction().catch(() => destroyConnection(runner));
     throw error;
   } finally {
     await runner.release();
   }
 }
 
+/** Takes the runner's connection out of the pool: the server ends what it had open. */
+function destroyConnection(runner: QueryRunner): void {
+  (runner as unknown as { databaseConnection?: { destroy(): void } }).databaseConnection?.destroy();
+}
+
 function createNodes(options: DatabaseOptions): Node[] {
   const address = parseDatabaseUrl(options.url);
-  return address.nodes.map(({ host, port }) => ({
-    name: `${host}:${port}`,
+  const { logger, poolSize = 10, queryTimeoutMs = 30_000 } = options;
+  return address.nodes.map((node) => ({
+    name: `${node.host}:${node.port}`,
     restsUntil: 0,
-    source: new DataSource({
-      type: 'mariadb',
-      host,
-      port,
-      username: address.username,
-      password: address.password,
-      database: address.schema,
-      charset: 'utf8mb4_unicode_ci',
-      timezone: 'Z',
-      supportBigNumbers: true,
-      bigNumberStrings: false,
-      poolSize: options.poolSize ?? 10,
-      connectTimeout: 2000,
-      ...(address.tls && { ssl: { rejectUnauthorized: true } }),
-      extra: { enableKeepAlive: true, idleTimeout: 60_000, maxIdle: 4, jsonStrings: false },
-      entities,
-      migrations,
-      migrationsTableName: 'schema_migrations',
-      migrationsTransactionMode: 'none',
-    }),
+    opening: undefined,
+    source: createDataSource(address, node, { logger, poolSize, queryTimeoutMs }),
   }));
 }
 
-const initializing = new WeakMap<Node, Promise<void>>();
-
 /** Many callers may find the source closed at once; they share one attempt. */
-async function initialize(node: Node): Promise<void> {
-  const running =
-    initializing.get(node) ??
-    node.source.initialize().then((source) => {
-      const pool = (
-        source.driver as unknown as {
-          pool: { on(event: 'connection', listener: (connection: RawConnection) => void): void };
-        }
-      ).pool;
-      pool.on('connection', (connection) => {
-        // Faults of this statement show at the next one.
-        connection.query(
-          `SET SESSION innodb_lock_wait_timeout = ${lockWaitSeconds}, time_zone = '+00:00'`,
-          () => undefined,
-        );
-        connection.on('error', () => undefined);
-      });
-    });
-  initializing.set(node, running);
-  try {
-    await running;
-  } finally {
-    initializing.delete(node);
-  }
-}
-
-interface RawConnection {
-  query(sql: string, done: () => void): void;
-  on(event: 'error', listener: (error: unknown) => void): void;
+async function open(node: Node): Promise<void> {
+  node.opening ??= openDataSource(node.source).finally(() => {
+    node.opening = undefined;
+  });
+  await node.opening;
 }
 
 /** For start-up: waits until the database answers; logs while it waits. */
