@@ -1,0 +1,160 @@
+/** Parts of the agent on a real database, without a router. */
+import { randomUUID } from 'node:crypto';
+import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createDatabase, type Database } from '../../../common/db/database.ts';
+import { findLiveSessions } from '../../../common/db/queries/presence.ts';
+import { createLogger } from '../../../common/runtime/logger.ts';
+import { createRefusals } from '../../../wamp-agent/auth/refusals.ts';
+import { createBoardDirectory } from '../../../wamp-agent/boards/directory.ts';
+import { createMetrics } from '../../../wamp-agent/metrics.ts';
+import { createLeaves } from '../../../wamp-agent/presence/leaves.ts';
+import { createSignsOfLife } from '../../../wamp-agent/presence/signs-of-life.ts';
+import { createTestDatabase, type TestDatabase } from '../../harness/mariadb.ts';
+import { until } from '../../harness/until.ts';
+
+const logger = createLogger('test', 'silent');
+const tenantId = randomUUID();
+const count = 1200;
+const boards = Array.from({ length: count }, () => randomUUID());
+
+let test: TestDatabase;
+let sql: Connection;
+let database: Database;
+let statements = 0;
+
+beforeAll(async () => {
+  test = await createTestDatabase();
+  sql = await test.connect();
+  const real = createDatabase({ url: test.url, logger });
+  database = {
+    ...real,
+    read(work, options) {
+      statements += 1;
+      return real.read(work, options);
+    },
+    transaction(work, options) {
+      statements += 1;
+      return real.transaction(work, options);
+    },
+  };
+  const now = new Date();
+  await sql.query('INSERT INTO tenants (id, name, slug, created_at, updated_at) VALUES (?, ?, ?, ?, ?)', [
+    tenantId,
+    't',
+    't',
+    now,
+    now,
+  ]);
+  await sql.query('INSERT INTO boards (uuid, tenant_id, name, status, created_at, updated_at) VALUES ?', [
+    boards.map((uuid) => [uuid, tenantId, uuid, 'online', now, now]),
+  ]);
+  await sql.query(
+    'INSERT INTO board_sessions (id, board_uuid, live, cell, agent_id, wamp_session, boot_id, agent_version, started_at) VALUES ?',
+    [boards.map((uuid, index) => [randomUUID(), uuid, 1, 'here', randomUUID(), index + 1, 'b', '1', now])],
+  );
+});
+afterAll(async () => {
+  await database?.close();
+  await sql?.end();
+  await test?.drop();
+});
+
+const rows = async (text: string, values: unknown[] = []) =>
+  (await sql.query<RowDataPacket[]>(text, values))[0];
+
+describe('the directory of boards', () => {
+  it('asks once for many, remembers, and forgets what changed while it asked', async () => {
+    const directory = createBoardDirectory(database);
+    statements = 0;
+    const found = await Promise.all(boards.slice(0, 100).map((uuid) => directory.find(uuid)));
+    expect(statements).toBe(1);
+    expect(found[7]).toMatchObject({ uuid: boards[7], tenantId, live: { cell: 'here', wampSession: 8 } });
+    await directory.find(boards[7] ?? '');
+    expect(statements).toBe(1);
+    const early = directory.find(boards[200] ?? '');
+    directory.forget(boards[200] ?? '');
+    await early;
+    await directory.find(boards[200] ?? '');
+    expect(statements).toBe(3);
+    expect(await directory.find(randomUUID())).toBeUndefined();
+  });
+});
+
+describe('refusals', () => {
+  it('are audited once and then counted, whoever knocks how often', async () => {
+    const metrics = createMetrics();
+    const refusals = createRefusals({ database, metrics, logger, windowMs: 60_000, maxKinds: 3 });
+    for (let index = 0; index < 50; index += 1)
+      refusals.record({
+        actorKind: 'anonymous',
+        actor: `guess-${index}`,
+        action: 'wamp-join',
+        remoteAddress: '10.0.0.1',
+        result: 'invalid-credentials',
+      });
+    for (let index = 0; index < 50; index += 1)
+      refusals.record({
+        actorKind: 'anonymous',
+        actor: 'x',
+        action: 'wamp-join',
+        remoteAddress: `10.0.1.${index}`,
+        result: 'invalid-credentials',
+      });
+    await refusals.stop();
+    const written = await rows('SELECT actor, remote_address, result, detail FROM audit_events ORDER BY id');
+    expect(written).toHaveLength(5);
+    expect(written.find((row) => row.remote_address === '10.0.0.1' && row.detail)).toMatchObject({
+      detail: { repeats: 49 },
+    });
+    expect(written.find((row) => row.actor === '*')).toMatchObject({ detail: { repeats: 48 } });
+  });
+});
+
+describe('signs of life', () => {
+  it('of many boards are few statements', async () => {
+    const signs = createSignsOfLife(database, logger, 60_000);
+    for (const uuid of boards)
+      for (const sign of ['heartbeat', 'heartbeat', 'rpc'] as const) signs.note(uuid, sign);
+    statements = 0;
+    await signs.stop();
+    expect(statements).toBe(6);
+    const [row] = await rows(
+      'SELECT COUNT(*) AS n FROM boards WHERE last_heartbeat_at IS NOT NULL AND last_rpc_at IS NOT NULL AND last_seen_at IS NOT NULL',
+    );
+    expect(row?.n).toBe(count);
+  });
+});
+
+describe('the end of many sessions at once', () => {
+  it('is few transactions, done once although two agents hear of it', async () => {
+    const directory = createBoardDirectory(database);
+    let announced = 0;
+    const agent = () =>
+      createLeaves({
+        database,
+        cell: 'here',
+        directory,
+        changes: {
+          announce(events) {
+            announced += events.length;
+          },
+        },
+        logger,
+      });
+    const agents = [agent(), agent()];
+    statements = 0;
+    for (let session = 1; session <= count; session += 1) for (const each of agents) each.note(session);
+    await until(
+      'all sessions ended',
+      async () => (await database.read((m) => findLiveSessions(m, 'here'))).length === 0,
+    );
+    await Promise.all(agents.map((each) => each.stop()));
+    expect(statements).toBeLessThan(60);
+    expect(announced).toBe(count);
+    const [events] = await rows("SELECT COUNT(*) AS n FROM events WHERE type = 'presence'");
+    expect(events?.n).toBe(count);
+    const [offline] = await rows("SELECT COUNT(*) AS n FROM boards WHERE status = 'offline'");
+    expect(offline?.n).toBe(count);
+  });
+});
