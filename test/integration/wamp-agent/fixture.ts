@@ -99,7 +99,10 @@ async function spawnAgent(fixture: Fixture, env: Record<string, string>): Promis
       return log.includes('serving at the router') ? line : undefined;
     },
     { timeoutMs: 30_000 },
-  );
+  ).catch((error: unknown) => {
+    child.kill('SIGKILL');
+    throw new Error(`the agent does not serve; it said:\n${log}`, { cause: error });
+  });
   const started = JSON.parse(line) as StartLine;
   return {
     id: started.agentId,
