@@ -22,6 +22,8 @@ export interface RawSession {
   readonly authid: string;
   readonly ended: Promise<string>;
   call(uri: string, kwargs?: unknown, args?: unknown[]): Promise<unknown>;
+  /** The same with kwargs as JSON text, for what no encoder would write. */
+  callText(uri: string, kwargs: string): Promise<unknown>;
   register(
     uri: string,
     options: JsonObject,
@@ -57,6 +59,21 @@ function fault(uri: string, args: unknown, kwargs: unknown): WampError {
   return Object.assign(new Error(`${uri}: ${message}`), { uri, kwargs: (kwargs ?? {}) as JsonObject });
 }
 
+/** An answer as JSON text, for what no encoder would write. */
+interface AnswerText {
+  [answerText]: true;
+  text: string;
+}
+const answerText = Symbol('answerText');
+
+export function answerOf(text: string): AnswerText {
+  return { [answerText]: true, text };
+}
+
+function isText(value: unknown): value is AnswerText {
+  return typeof value === 'object' && value !== null && answerText in value;
+}
+
 /** Rejects with a WampError whose uri is the router's reason. */
 export function join(options: JoinOptions): Promise<RawSession> {
   const socket = new WebSocket(options.url, 'wamp.2.json');
@@ -68,12 +85,13 @@ export function join(options: JoinOptions): Promise<RawSession> {
   let nextRequest = 0;
 
   const send = (message: unknown[]) => socket.send(JSON.stringify(message));
-  function request(make: (id: number) => unknown[]): Promise<unknown> {
+  const request = (make: (id: number) => unknown[]) => requestText((id) => JSON.stringify(make(id)));
+  function requestText(make: (id: number) => string): Promise<unknown> {
     if (socket.readyState !== WebSocket.OPEN) return Promise.reject(fault('test.lost', ['closed'], {}));
     nextRequest += 1;
     const waiting = Promise.withResolvers<unknown>();
     requests.set(nextRequest, waiting);
-    send(make(nextRequest));
+    socket.send(make(nextRequest));
     return waiting.promise;
   }
   function settle(id: unknown): PromiseWithResolvers<unknown> | undefined {
@@ -91,7 +109,8 @@ export function join(options: JoinOptions): Promise<RawSession> {
         details: details as JsonObject,
         progress: (value) => send([70, id, { progress: true }, [value]]),
       });
-      send([70, id, {}, [result ?? null]]);
+      if (isText(result)) socket.send(`[70,${id},{},[${result.text}]]`);
+      else send([70, id, {}, [result ?? null]]);
     } catch (error) {
       const { uri = 'wamp.error.runtime_error', kwargs = {} } = error as Partial<WampError>;
       send([8, 68, id, {}, uri, [(error as Error).message], kwargs]);
@@ -125,6 +144,7 @@ export function join(options: JoinOptions): Promise<RawSession> {
       authid,
       ended: ended.promise,
       call: (uri, kwargs = {}, args = []) => request((each) => [48, each, {}, uri, args, kwargs]),
+      callText: (uri, kwargs) => requestText((each) => `[48,${each},{},"${uri}",[],${kwargs}]`),
       async register(uri, registerOptions, handler) {
         const registration = await request((each) => [64, each, registerOptions, uri]);
         if (handler) handlers.set(Number(registration), handler);

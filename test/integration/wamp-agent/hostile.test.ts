@@ -1,0 +1,104 @@
+/** Strangers and boards that mean harm: what they send may end their own session, and nothing else. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { agentUris } from '../../../common/wamp/uris.ts';
+import {
+  type Fixture,
+  greet,
+  helloOf,
+  joinBoard,
+  relay,
+  rpcBody,
+  type SeededBoard,
+  seedBoard,
+  seedTenant,
+  startFixture,
+} from './fixture.ts';
+import { answerOf } from './raw-wamp.ts';
+
+let fixture: Fixture;
+let tenantId: string;
+let board: SeededBoard;
+
+beforeAll(async () => {
+  fixture = await startFixture();
+  tenantId = await seedTenant(fixture);
+  board = await seedBoard(fixture, tenantId);
+});
+afterAll(() => fixture?.stop());
+
+/** The agent never lost its router, and still serves. */
+async function expectUnharmed(): Promise<void> {
+  const [agent] = fixture.agents;
+  expect(agent?.log()).not.toContain('the router session ended');
+  const response = await fetch(`${agent?.relayUrl}/readyz`);
+  expect(await response.json()).toMatchObject({ status: 'ready' });
+}
+
+/** Texts that are or look like JSON, and what no reader of JSON is prepared for. */
+const oddities: [what: string, text: string][] = [
+  ['a number beyond doubles', '1e400'],
+  ['NaN', 'NaN'],
+  ['a minus infinity beside its name in a text', '[-Infinity, "a \\"NaN\\" \\\\"]'],
+  ['a whole number of 4,000 digits', '9'.repeat(4000)],
+  ['a whole number of 5,000 digits', '9'.repeat(5000)],
+  ['a text that begins with NUL', '"\\u0000!"'],
+  ['nesting of 900', '['.repeat(900) + ']'.repeat(900)],
+  ['nesting of 100,000', '['.repeat(100_000) + ']'.repeat(100_000)],
+];
+
+describe('a stranger', () => {
+  /** Says HELLO with an oddity in it; resolves with the router's first word, or with the close. */
+  function knock(text: string, subprotocol = 'wamp.2.json'): Promise<string> {
+    const socket = new WebSocket(fixture.router.url, subprotocol);
+    const heard = Promise.withResolvers<string>();
+    const pubkey = `"pubkey":"${'ab'.repeat(32)}"`;
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      socket.send(
+        `[1,"s4t",{"roles":{"caller":{}},"authmethods":["cryptosign"],"authid":"${board.uuid}",` +
+          `"authextra":{${pubkey},"channel_binding":null,"odd":${text}}}]`,
+      );
+    };
+    socket.onmessage = (event) => heard.resolve(String(event.data));
+    socket.onerror = () => undefined;
+    socket.onclose = (event) => heard.resolve(opened ? `closed ${event.code}` : 'no handshake');
+    return heard.promise.finally(() => socket.close());
+  }
+
+  it.each(oddities)('is turned away with %s, at once, and nobody else notices', async (_what, text) => {
+    expect(await knock(text)).toMatch(/^\[3,.*invalid_credentials|^closed/);
+    await expectUnharmed();
+  });
+
+  it('finds no serializer but JSON, which the agent reads too', async () => {
+    for (const subprotocol of ['wamp.2.cbor', 'wamp.2.msgpack', 'wamp.2.ubjson', 'wamp.2.flatbuffers'])
+      expect(await knock('1', subprotocol)).toBe('no handshake');
+  });
+});
+
+describe('a joined board', () => {
+  it.each(oddities)('sends %s in a reading, and is refused by name or cut off', async (_what, text) => {
+    const session = await joinBoard(fixture, board);
+    const hello = helloOf();
+    await greet(session, hello);
+    const kwargs = `{"epoch":"${hello.spoolEpoch}","from":1,"streams":[{"name":"lab/level","type":"number","unit":"m"}],"readings":[[0,1,${text}]]}`;
+    await expect(session.callText(agentUris.appendReadings, kwargs)).rejects.toMatchObject({
+      uri: expect.stringMatching(/^(wamp\.error\.invalid_argument|test\.lost)$/),
+    });
+    session.cut();
+    await expectUnharmed();
+  });
+
+  it('answers a call with a number that is none: the caller gets null, the agent stays', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, own);
+    await greet(session, helloOf(), () => answerOf('{"value":1e400,"text":"Infinity"}'));
+    expect(await relay(fixture, '/relay/rpc', rpcBody(own, 'echo'))).toMatchObject({
+      status: 200,
+      body: { result: { value: null, text: 'Infinity' } },
+    });
+    await session.leave();
+    await expectUnharmed();
+  });
+});
