@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
-import { renderCrossbarConfig } from '../../deploy/crossbar/render.ts';
+import { renderCrossbarConfig, routerEnv } from '../../deploy/crossbar/render.ts';
 import type { CrossbarTools } from '../setup/crossbar.ts';
 import { socketPath } from './socket-path.ts';
 import type { Part } from './supervisor.ts';
@@ -41,6 +41,7 @@ export async function createCrossbarPart(options: CrossbarOptions): Promise<Part
       // Its process titles would overwrite the environment, by which leftovers of a stack are found.
       SPT_NOENV: '1',
       PYTHONUNBUFFERED: '1',
+      ...routerEnv,
     },
     cwd: dir,
     ready: () => webSocketHandshake(port),

@@ -9,6 +9,7 @@ import { type Endpoint, Session, Error as WampError } from 'autobahn/lib/session
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import { asObject, type JsonObject } from '../../common/runtime/guards.ts';
 import { errorUri, isWampFault, toAppError } from '../../common/wamp/errors.ts';
+import { parseJsonText } from '../../common/wamp/json-text.ts';
 import type { Clock } from '../clock.ts';
 import { type Refusal, refusalOf } from './refusal.ts';
 
@@ -158,7 +159,7 @@ export const openLink: OpenLink = (options, signal) => {
     end({ kind: 'lost', message: event.reason === '' ? `connection closed (${event.code})` : event.reason });
   socket.onmessage = (event) => {
     try {
-      const message: unknown = JSON.parse(String(event.data));
+      const message = parseJsonText(String(event.data));
       if (!Array.isArray(message)) throw new TypeError('not a WAMP message');
       receive(message);
     } catch (error) {

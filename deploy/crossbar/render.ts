@@ -15,6 +15,9 @@ export interface CrossbarSettings {
   publicPort: number;
 }
 
+/** What the router's process needs in its environment, wherever it is started: see the file in that folder. */
+export const routerEnv = { PYTHONPATH: join(import.meta.dirname, 'python') };
+
 const template = join(import.meta.dirname, 'config.template.json');
 
 /** The text of a Crossbar node's config.json. */

@@ -3,6 +3,7 @@
  * autobahn's own opens its socket half-open, so it never notices that the router died.
  */
 import { connect } from 'node:net';
+import { parseJsonText } from '../../common/wamp/json-text.ts';
 
 export interface RawSocket {
   /** Throws RangeError when the message is larger than the router takes. */
@@ -66,7 +67,7 @@ export function openRawSocket(path: string, events: RawSocketEvents): RawSocket 
     frameType = undefined;
     wanted = 4;
     if (type === frames.ping) write(frames.pong, body);
-    else if (type === frames.message) events.onMessage(JSON.parse(body.toString('utf8')) as unknown[]);
+    else if (type === frames.message) events.onMessage(parseJsonText(body.toString('utf8')) as unknown[]);
   }
 
   function write(type: number, body: Buffer): void {

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { renderCrossbarConfig } from '../../../deploy/crossbar/render.ts';
+import { renderCrossbarConfig, routerEnv } from '../../../deploy/crossbar/render.ts';
 
 const settings = {
   realm: 's4t',
@@ -41,6 +43,16 @@ describe("the router's configuration", () => {
       match: 'exact',
       allow: { call: true, register: false, publish: false, subscribe: false },
     });
+  });
+
+  it('takes JSON only, the one serializer that both sides of it read alike', () => {
+    for (const { serializers } of render().transports) expect(serializers).toEqual(['json']);
+  });
+
+  it("has the router's environment in its systemd unit too", () => {
+    const unit = join(import.meta.dirname, '../../../deploy/systemd/boardwalk-crossbar.service');
+    const folder = routerEnv.PYTHONPATH.replace(/^.*\/(?=deploy\/)/, '/opt/boardwalk/');
+    expect(readFileSync(unit, 'utf8')).toContain(`\nEnvironment=PYTHONPATH=${folder}\n`);
   });
 
   it('finds dead links within 15 s', () => {
