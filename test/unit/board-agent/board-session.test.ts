@@ -114,7 +114,7 @@ describe('board session on a fake clock', () => {
     for (let step = 0; step < 400 && links.length === 0; step += 1) await clock.advance(500);
     expect(session.state().phase).toBe('online');
     const joined = joins.length;
-    session.applySettings({ reconnectSpreadMs: 0 });
+    session.applySettings({ reconnectSpreadMs: 12_000 });
     lose();
     await clock.advance(29_000);
     expect(joins).toHaveLength(joined);

@@ -6,8 +6,14 @@ const almostOne = () => 0.999999;
 describe('reconnect policy', () => {
   it('doubles the ceiling of the delay up to a minute', () => {
     const policy = createReconnectPolicy(almostOne);
-    const delays = Array.from({ length: 9 }, () => policy.delayAfter({ outcome: 'failed' }, 0));
+    const delays = Array.from({ length: 9 }, () => policy.delayAfter({ outcome: 'failed' }, 20_000));
     expect(delays).toEqual([999, 1999, 3999, 7999, 15_999, 31_999, 59_999, 59_999, 59_999]);
+  });
+
+  it('asks at least every 5 s in a small cell, which a few boards may', () => {
+    const policy = createReconnectPolicy(almostOne);
+    const delays = Array.from({ length: 6 }, () => policy.delayAfter({ outcome: 'failed' }, 1000));
+    expect(delays).toEqual([999, 1999, 3999, 4999, 4999, 4999]);
   });
 
   it('uses the whole range below the ceiling', () => {
@@ -22,7 +28,7 @@ describe('reconnect policy', () => {
   it('begins anew only after a session that has lived', () => {
     const policy = createReconnectPolicy(almostOne);
     for (let index = 0; index < 5; index += 1) policy.delayAfter({ outcome: 'failed' }, 0);
-    expect(policy.delayAfter({ outcome: 'established', livedMs: 29_000 }, 100)).toBe(31_999);
+    expect(policy.delayAfter({ outcome: 'established', livedMs: 29_000 }, 20_000)).toBe(31_999);
     expect(policy.delayAfter({ outcome: 'established', livedMs: 31_000 }, 100)).toBe(99);
     expect(policy.delayAfter({ outcome: 'failed' }, 100)).toBe(999);
   });
