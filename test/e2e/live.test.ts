@@ -189,9 +189,10 @@ describe('two wamp-agents on one router', () => {
         .filter(({ name }) => name.startsWith('wamp-agent'))
         .map(async ({ url }) => {
           const metrics = await (await fetch(`${url}/metrics`)).text();
-          return [
-            ...metrics.matchAll(/^boardwalk_agent_relay_calls_total\{[^}]*\} (\d+)/gm),
-          ].reduce((sum, match) => sum + Number(match[1]), 0);
+          return [...metrics.matchAll(/^boardwalk_agent_relay_calls_total\{[^}]*\} (\d+)/gm)].reduce(
+            (sum, match) => sum + Number(match[1]),
+            0,
+          );
         }),
     );
     expect(counts).toHaveLength(2);

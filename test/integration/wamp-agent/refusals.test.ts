@@ -78,8 +78,9 @@ describe('joining', () => {
 
   it('refuses anonymous sessions', async () => {
     await expect(join({ url: url(), method: 'anonymous' })).rejects.toMatchObject({
-      uri: 'wamp.error.no_auth_method',
+      uri: 'boardwalk.error.unauthenticated',
     });
+    await audited('wamp-join', 'unauthenticated', { remote_address: '127.0.0.1' });
   });
 
   it('refuses wrong, revoked and expired API keys', async () => {

@@ -23,11 +23,14 @@ describe("the router's configuration", () => {
     expect(render().realms[0].name).toBe('s4t');
   });
 
-  it('lets nobody in without a credential', () => {
+  it('lets nobody in without a credential: who has none is only asked about, to be refused and audited', () => {
     for (const { auth } of render().transports) {
       expect(Object.keys(auth).length).toBeGreaterThan(0);
-      expect(auth).not.toHaveProperty('anonymous');
+      const { anonymous } = auth;
+      if (anonymous)
+        expect(anonymous).toMatchObject({ type: 'dynamic', authenticator: 'boardwalk.auth.authenticate' });
     }
+    expect(render().realms[0].roles.map((role: { name: string }) => role.name)).not.toContain('anonymous');
   });
 
   it('leaves boards and services to the authorizer, and enrolees one call', () => {
