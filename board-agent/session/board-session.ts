@@ -6,9 +6,11 @@
  *
  * Only hello's answer makes a session count: a router without the server behind it is "not yet".
  */
+
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import { backoffDelayMs } from '../../common/runtime/backoff.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import { shuffled } from '../../common/runtime/shuffled.ts';
 import {
   type AgentProcedures,
   type BoardSettings,
@@ -28,7 +30,7 @@ import {
   openLink,
   type SocketFactory,
 } from './link.ts';
-import { type Attempt, createReconnectPolicy, shuffled } from './reconnect.ts';
+import { type Attempt, createReconnectPolicy } from './reconnect.ts';
 
 export interface BoardPrincipal {
   boardUuid: string;

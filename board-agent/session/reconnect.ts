@@ -59,13 +59,3 @@ export function createReconnectPolicy(random: () => number = Math.random): Recon
     },
   };
 }
-
-/** The list in an order of this board's own: boards spread over a cell's routers. */
-export function shuffled<T>(items: readonly T[], random: () => number = Math.random): T[] {
-  const result = [...items];
-  for (let index = result.length - 1; index > 0; index -= 1) {
-    const other = Math.floor(random() * (index + 1));
-    [result[index], result[other]] = [result[other] as T, result[index] as T];
-  }
-  return result;
-}

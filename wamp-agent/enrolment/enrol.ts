@@ -2,11 +2,13 @@
  * `boardwalk.agent.enrol`: a one-time code for a registered public key. The same code with the same
  * key gives the same answer while the code lives, so that a board that lost the answer can repeat.
  */
+
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { recordAudit } from '../../common/db/queries/audit.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { hashEnrolmentCode } from '../../common/runtime/enrolment-code.ts';
+import { shuffled } from '../../common/runtime/shuffled.ts';
 import type { EnrolAnswer, EnrolRequest } from '../../common/wamp/agent-procedures.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import { enroleeAuthidOf } from '../auth/authenticator.ts';
@@ -89,14 +91,4 @@ async function enrol(
     });
   }
   return { ...board, uuid: code.boardUuid };
-}
-
-/** An order of its own for each board, so that the boards of a lost router spread over the others. */
-export function shuffled<T>(items: readonly T[], random: () => number = Math.random): T[] {
-  const result = [...items];
-  for (let index = result.length - 1; index > 0; index -= 1) {
-    const other = Math.floor(random() * (index + 1));
-    [result[index], result[other]] = [result[other] as T, result[index] as T];
-  }
-  return result;
 }

@@ -10,14 +10,15 @@ import { declareSpool, declareStreams } from '../../common/db/queries/ingest-str
 import { countReplacements, type OpenedSession, openSession } from '../../common/db/queries/presence.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import { shuffled } from '../../common/runtime/shuffled.ts';
 import type { HelloAnswer, HelloRequest } from '../../common/wamp/agent-procedures.ts';
 import { hashContracts } from '../../common/wamp/contract.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import { isReservedProcedure } from '../../common/wamp/uris.ts';
+import { createAttemptLimit } from '../auth/attempt-limit.ts';
 import type { JoinGate } from '../auth/join-gate.ts';
 import type { JoinFacts } from '../auth/joins.ts';
 import type { BoardDirectory } from '../boards/directory.ts';
-import { shuffled } from '../enrolment/enrol.ts';
 import type { Settings } from '../settings.ts';
 import type { PresenceChanges } from './changes.ts';
 import { activateCredential, replaceContracts, replaceModules } from './hello-queries.ts';
@@ -43,12 +44,16 @@ export interface HelloOptions {
 /** Two devices with one key throw each other out; more often than this they are kept waiting. */
 const replacementLimit = { count: 5, withinSeconds: 60 } as const;
 
+/** Each costs a transaction and, in a new session, rows that are kept for long. */
+const helloLimit = { attempts: 30, windowMs: 60_000 } as const;
+
 type Hello = OpenedSession & { ackedSeq: number; keyActivated: boolean };
 
 export function createHello(options: HelloOptions) {
   const { database, cell, logger } = options;
   /** Declarations that this agent wrote, by board: the usual hello repeats them word for word. */
   const declared = new Map<string, string>();
+  const hellos = createAttemptLimit(helloLimit);
 
   async function write(
     manager: EntityManager,
@@ -90,6 +95,7 @@ export function createHello(options: HelloOptions) {
   return async (request: HelloRequest, caller: Caller): Promise<HelloAnswer> => {
     const boardUuid = caller.authid;
     try {
+      refuseFlood(boardUuid);
       const reserved = request.procedures.find((each) => isReservedProcedure(each.name));
       if (reserved)
         throw new AppError('invalid-arguments', `procedures: '${reserved.name}' is a reserved name`, {
@@ -115,6 +121,15 @@ export function createHello(options: HelloOptions) {
       options.gate.leave(caller.wampSession);
     }
   };
+
+  function refuseFlood(boardUuid: string): void {
+    const waitSeconds = hellos.retryAfterSeconds(boardUuid);
+    if (waitSeconds > 0)
+      throw new AppError('too-many-requests', `at most ${helloLimit.attempts} hellos in a minute`, {
+        details: { retryAfterMs: waitSeconds * 1000 },
+      });
+    hellos.count(boardUuid);
+  }
 
   function remember(boardUuid: string, request: HelloRequest): void {
     declared.delete(boardUuid);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createReconnectPolicy, shuffled } from '../../../board-agent/session/reconnect.ts';
+import { createReconnectPolicy } from '../../../board-agent/session/reconnect.ts';
+import { shuffled } from '../../../common/runtime/shuffled.ts';
 
 const almostOne = () => 0.999999;
 
