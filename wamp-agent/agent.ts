@@ -159,7 +159,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
           onRefused: (procedure, caller, error) => {
             if (error.code === 'unavailable') return;
             const address = joins.find(caller?.wampSession ?? 0)?.address;
-            if (procedure === 'enrol') codeAttempts.fail(address ?? 'unknown');
+            if (procedure === 'enrol') codeAttempts.count(address ?? 'unknown');
             refusals.record(procedureRefusal(procedure, caller, address, error));
           },
         },

@@ -36,6 +36,7 @@ export function asString(
   const min = limit.min ?? 1;
   if (value.length < min || value.length > limit.max)
     fail(field, `must have ${min} to ${limit.max} characters`);
+  if (!value.isWellFormed()) fail(field, 'must be well-formed Unicode');
   const checked = limit.multiline ? value.replaceAll(/[\n\r\t]/g, '') : value;
   if (/\p{Cc}/u.test(checked)) fail(field, 'must not contain control characters');
   if (limit.pattern && !limit.pattern.test(value)) fail(field, `must match ${limit.pattern.source}`);

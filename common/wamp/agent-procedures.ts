@@ -105,7 +105,7 @@ export interface AgentProcedures {
   appendReadings: { kwargs: ReadingsBatch; result: ReadingsAck };
 }
 
-export const agentLimits = { modules: 200, streamsPerModule: 500, routerUrls: 16 } as const;
+export const agentLimits = { modules: 200, streamsPerModule: 500, streams: 5000, routerUrls: 16 } as const;
 
 const hexKey = /^[0-9a-f]{64}$/;
 const moduleName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]*$/;
@@ -150,6 +150,13 @@ export function parseHelloRequest(value: unknown): HelloRequest {
       details: { field: 'spoolEpoch' },
     });
   }
+  const modules = asArray(input.modules, 'modules', { max: agentLimits.modules }).map((each, index) =>
+    parseModule(each, `modules[${index}]`),
+  );
+  if (modules.reduce((sum, each) => sum + each.streams.length, 0) > agentLimits.streams)
+    throw new AppError('invalid-arguments', `modules must have at most ${agentLimits.streams} streams`, {
+      details: { field: 'modules' },
+    });
   return {
     agentVersion: asString(input.agentVersion, 'agentVersion', { max: 50 }),
     bootId: asString(input.bootId, 'bootId', { max: 100 }),
@@ -159,9 +166,7 @@ export function parseHelloRequest(value: unknown): HelloRequest {
       ...(networkInterface && { interface: networkInterface }),
     },
     procedures: parseContracts(input.procedures, 'procedures'),
-    modules: asArray(input.modules, 'modules', { max: agentLimits.modules }).map((each, index) =>
-      parseModule(each, `modules[${index}]`),
-    ),
+    modules,
     spoolEpoch: input.spoolEpoch,
   };
 }

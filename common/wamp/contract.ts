@@ -40,6 +40,8 @@ export const contractLimits = {
   schemaDepth: 12,
   schemaNodes: 400,
   schemaBytes: 16_384,
+  /** Levels of JSON, examples and defaults included; MariaDB stores 32. */
+  depth: 30,
 } as const;
 
 export const procedureNamePattern = /^[a-z][a-z0-9_]*(\.[a-z0-9][a-z0-9_]*)*$/;
@@ -117,8 +119,21 @@ export function parseSchema(value: unknown, field: string): Schema {
   return schema;
 }
 
+/** Level by level: no nesting exhausts the stack. */
+function checkDepth(value: unknown, field: string): void {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > contractLimits.depth)
+      throw new AppError('invalid-arguments', `${field} is nested too deeply`, { details: { field } });
+    level = level
+      .filter((each) => typeof each === 'object' && each !== null)
+      .flatMap((each) => Object.values(each as object));
+  }
+}
+
 export function parseContract(value: unknown, field: string): ProcedureContract {
   const input = asObject(value, field, ['name', 'description', 'kwargs', 'result', 'safety', 'progress']);
+  checkDepth(input, field);
   const description = optional(input.description, (v) =>
     asString(v, `${field}.description`, { max: 1000, multiline: true }),
   );

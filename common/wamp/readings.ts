@@ -113,7 +113,7 @@ function checkReading(value: unknown, index: number, streams: readonly StreamDec
 function fits(value: unknown, type: ReadingType): boolean {
   if (type === 'number') return typeof value === 'number' && Number.isFinite(value);
   if (type === 'boolean') return typeof value === 'boolean';
-  return typeof value === 'string' && value.length <= readingsLimits.textLength;
+  return typeof value === 'string' && value.length <= readingsLimits.textLength && value.isWellFormed();
 }
 
 /** Throws AppError when the answer is not an acknowledgement. */

@@ -1,8 +1,8 @@
-/** Counts failures by address within a sliding window; bounded, whoever fills it. */
+/** Counts failures by address, or attempts by board, within a sliding window; bounded, whoever fills it. */
 export interface AttemptLimit {
   /** Seconds until another try is welcome; 0 = now. */
   retryAfterSeconds(key: string): number;
-  fail(key: string): void;
+  count(key: string): void;
 }
 
 export interface AttemptLimitOptions {
@@ -32,7 +32,7 @@ export function createAttemptLimit({
       const oldest = kept.at(-attempts);
       return oldest === undefined ? 0 : Math.max(1, Math.ceil((oldest + windowMs - now()) / 1000));
     },
-    fail(key) {
+    count(key) {
       const kept = [...recent(key), now()].slice(-attempts);
       failures.delete(key);
       failures.set(key, kept);

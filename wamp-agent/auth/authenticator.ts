@@ -92,7 +92,7 @@ export function createAuthenticator(options: AuthenticatorOptions): InvocationHa
       if (code.expired) throw new AppError('enrolment-code-expired', 'this code has expired');
       if (code.boardStatus === 'revoked') throw new AppError('board-revoked', 'this board is revoked');
     } catch (error) {
-      options.codeAttempts.fail(from);
+      options.codeAttempts.count(from);
       throw error;
     }
     options.joins.remember(join.wampSession, { credentialId: undefined, address: join.address });

@@ -39,6 +39,8 @@ export interface CoalescerLimits {
   /** A batch that could not be stored for this long is given back. */
   patienceMs: number;
   waitingBatches: number;
+  /** Of one board, so that it cannot take the place of all others; an honest one sends one at a time. */
+  waitingOfBoard: number;
   waitingRows: number;
 }
 
@@ -49,6 +51,7 @@ const defaults: CoalescerLimits = {
   textLength: 2_000_000,
   patienceMs: 20_000,
   waitingBatches: 5000,
+  waitingOfBoard: 64,
   waitingRows: 500_000,
 };
 
@@ -68,6 +71,7 @@ export function createCoalescer(options: CoalescerOptions): Coalescer {
   const limits = { ...defaults, ...options.limits };
   let queue: Waiting[] = [];
   let queuedRows = 0;
+  const queuedOfBoard = new Map<string, number>();
   let lastGroup = 0;
   let cancelStart: (() => void) | undefined;
   let running: Promise<void> | undefined;
@@ -99,18 +103,25 @@ export function createCoalescer(options: CoalescerOptions): Coalescer {
   function takeGroup(): Waiting[] {
     let rows = 0;
     let textLength = 0;
-    let count = 0;
+    let size = 0;
     for (const each of queue) {
       rows += each.batch.readings.length;
       textLength += each.textLength;
-      if (count > 0 && (rows > limits.rows || textLength > limits.textLength)) break;
-      count += 1;
-      if (count === limits.batches) break;
+      if (size > 0 && (rows > limits.rows || textLength > limits.textLength)) break;
+      size += 1;
+      if (size === limits.batches) break;
     }
-    const group = queue.slice(0, count);
-    queue = queue.slice(count);
-    for (const each of group) queuedRows -= each.batch.readings.length;
+    const group = queue.slice(0, size);
+    queue = queue.slice(size);
+    for (const each of group) count(each.batch, -1);
     return group;
+  }
+
+  function count({ boardUuid, readings }: ResolvedBatch, sign: 1 | -1): void {
+    queuedRows += sign * readings.length;
+    const batches = (queuedOfBoard.get(boardUuid) ?? 0) + sign;
+    if (batches > 0) queuedOfBoard.set(boardUuid, batches);
+    else queuedOfBoard.delete(boardUuid);
   }
 
   async function run(): Promise<void> {
@@ -155,9 +166,11 @@ export function createCoalescer(options: CoalescerOptions): Coalescer {
       if (stopped) return Promise.reject(new AppError('unavailable', 'stopping'));
       if (queue.length >= limits.waitingBatches || queuedRows >= limits.waitingRows)
         return Promise.reject(new AppError('unavailable', 'too many readings wait to be stored'));
+      if ((queuedOfBoard.get(batch.boardUuid) ?? 0) >= limits.waitingOfBoard)
+        return Promise.reject(new AppError('too-many-requests', 'too many batches of this board wait'));
       return new Promise((resolve, reject) => {
         queue.push({ batch, textLength: textLengthOf(batch), since: now(), resolve, reject });
-        queuedRows += batch.readings.length;
+        count(batch, 1);
         schedule();
       });
     },

@@ -8,6 +8,7 @@ import {
   type StreamRow,
 } from '../../common/db/queries/ingest-streams.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
+import { agentLimits } from '../../common/wamp/agent-procedures.ts';
 import type { ReadingsBatch, StreamDeclaration } from '../../common/wamp/readings.ts';
 
 export interface BatchResolver {
@@ -21,7 +22,6 @@ interface Known {
   spools: Map<string, number>;
 }
 
-export const streamsPerBoard = 5000;
 const maxBoards = 20_000;
 /** Of one board; a new epoch is rare. */
 const maxSpools = 16;
@@ -52,10 +52,14 @@ export function createBatchResolver(database: Database): BatchResolver {
       for (const row of await findStreams(manager, boardUuid)) known.streams.set(row.name, row);
       const missing = declared.filter((each) => !known.streams.has(each.name));
       if (missing.length === 0) return;
-      if (known.streams.size + missing.length > streamsPerBoard)
-        throw new AppError('invalid-arguments', `streams: a board has at most ${streamsPerBoard} streams`, {
-          details: { field: 'streams' },
-        });
+      if (known.streams.size + missing.length > agentLimits.streams)
+        throw new AppError(
+          'invalid-arguments',
+          `streams: a board has at most ${agentLimits.streams} streams`,
+          {
+            details: { field: 'streams' },
+          },
+        );
       await insertStreams(manager, boardUuid, missing);
       for (const row of await findStreams(manager, boardUuid)) known.streams.set(row.name, row);
     });

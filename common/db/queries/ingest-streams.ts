@@ -3,6 +3,8 @@
  * made different boards' first batches deadlock one another.
  */
 import type { EntityManager } from 'typeorm';
+import { AppError } from '../../runtime/app-error.ts';
+import { agentLimits } from '../../wamp/agent-procedures.ts';
 import type { ReadingType, StreamDeclaration } from '../../wamp/readings.ts';
 
 export interface StreamRow {
@@ -32,7 +34,10 @@ export async function insertStreams(
   );
 }
 
-/** Adds a board's declared streams and takes over their units. */
+/**
+ * Adds a board's declared streams and takes over their units. Those beyond the limit of a board are
+ * left out: the others must not suffer, and the readings of these are refused by name.
+ */
 export async function declareStreams(
   manager: EntityManager,
   boardUuid: string,
@@ -43,7 +48,7 @@ export async function declareStreams(
   await insertStreams(
     manager,
     boardUuid,
-    declared.filter((each) => !known.has(each.name)),
+    declared.filter((each) => !known.has(each.name)).slice(0, Math.max(0, agentLimits.streams - known.size)),
   );
   for (const { name, unit } of declared) {
     const row = known.get(name);
@@ -69,7 +74,22 @@ async function findSpool(
   return row && { id: row.id, ackedSeq: Number(row.ackedSeq) };
 }
 
-/** The fence row of a spool's epoch, made when it is missing. */
+/** New lives of a board's spool in an hour; a board that loses its disk at every start has some. */
+const epochsPerHour = 60;
+
+async function refuseTooMany(manager: EntityManager, boardUuid: string): Promise<void> {
+  const [row] = (await manager.query(
+    `SELECT COUNT(*) AS n FROM board_spools
+     WHERE board_uuid = ? AND created_at > UTC_TIMESTAMP(3) - INTERVAL 1 HOUR`,
+    [boardUuid],
+  )) as { n: number | string }[];
+  if (Number(row?.n ?? 0) < epochsPerHour) return;
+  throw new AppError('too-many-requests', `a board may begin ${epochsPerHour} spools in an hour`, {
+    details: { retryAfterMs: 60_000 },
+  });
+}
+
+/** The fence row of a spool's epoch, made when it is missing. Throws `too-many-requests`. */
 export async function declareSpool(
   manager: EntityManager,
   boardUuid: string,
@@ -77,6 +97,7 @@ export async function declareSpool(
 ): Promise<SpoolRow> {
   const known = await findSpool(manager, boardUuid, epoch);
   if (known) return known;
+  await refuseTooMany(manager, boardUuid);
   await manager.query(
     `INSERT IGNORE INTO board_spools (board_uuid, epoch, acked_seq, received, lost, misdated, created_at, updated_at)
      VALUES (?, ?, 0, 0, 0, 0, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,

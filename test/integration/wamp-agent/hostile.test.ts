@@ -1,4 +1,5 @@
 /** Strangers and boards that mean harm: what they send may end their own session, and nothing else. */
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentUris } from '../../../common/wamp/uris.ts';
 import {
@@ -41,6 +42,7 @@ const oddities: [what: string, text: string][] = [
   ['a minus infinity beside its name in a text', '[-Infinity, "a \\"NaN\\" \\\\"]'],
   ['a whole number of 4,000 digits', '9'.repeat(4000)],
   ['a whole number of 5,000 digits', '9'.repeat(5000)],
+  ['a lone surrogate', '"\\ud800"'],
   ['a text that begins with NUL', '"\\u0000!"'],
   ['nesting of 900', '['.repeat(900) + ']'.repeat(900)],
   ['nesting of 100,000', '['.repeat(100_000) + ']'.repeat(100_000)],
@@ -79,7 +81,7 @@ describe('a stranger', () => {
 
 describe('a joined board', () => {
   it.each(oddities)('sends %s in a reading, and is refused by name or cut off', async (_what, text) => {
-    const session = await joinBoard(fixture, board);
+    const session = await joinBoard(fixture, await seedBoard(fixture, tenantId));
     const hello = helloOf();
     await greet(session, hello);
     const kwargs = `{"epoch":"${hello.spoolEpoch}","from":1,"streams":[{"name":"lab/level","type":"number","unit":"m"}],"readings":[[0,1,${text}]]}`;
@@ -100,5 +102,83 @@ describe('a joined board', () => {
     });
     await session.leave();
     await expectUnharmed();
+  });
+});
+
+describe('what one board may take', () => {
+  const stream = (name: string) => ({ name, type: 'number' as const, unit: '' });
+  const modulesOf = (count: number, prefix: string) =>
+    Array.from({ length: count / 500 }, (_, index) => ({
+      name: `m${index}`,
+      streams: Array.from({ length: 500 }, (_, each) => stream(`m${index}/${prefix}${each}`)),
+    }));
+  const tooMany = { uri: 'boardwalk.error.too_many_requests' };
+
+  it('is 5,000 streams, in one hello and in all of them', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, own);
+    const count = async () => {
+      const [row] = await fixture.rows('SELECT COUNT(*) AS n FROM streams WHERE board_uuid = ?', [own.uuid]);
+      return Number(row?.n);
+    };
+    await expect(greet(session, helloOf({ modules: modulesOf(5500, 'a') }))).rejects.toMatchObject({
+      uri: 'wamp.error.invalid_argument',
+      kwargs: { field: 'modules' },
+    });
+    expect(await count()).toBe(0);
+    const hello = helloOf({ modules: modulesOf(4500, 'a') });
+    await session.call(agentUris.hello, hello);
+    await session.call(agentUris.hello, { ...hello, modules: modulesOf(1000, 'b') });
+    expect(await count()).toBe(5000);
+    await expect(
+      session.call(agentUris.appendReadings, {
+        epoch: hello.spoolEpoch,
+        from: 1,
+        streams: [stream('m0/c')],
+        readings: [[0, 1, 1]],
+      }),
+    ).rejects.toMatchObject({ uri: 'wamp.error.invalid_argument', kwargs: { field: 'streams' } });
+    await session.leave();
+  });
+
+  it('is sixty lives of its spool in an hour', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, own);
+    const append = () =>
+      session.call(agentUris.appendReadings, { epoch: randomUUID(), from: 1, streams: [], readings: [] });
+    for (let index = 0; index < 60; index += 1) await append();
+    await expect(append()).rejects.toMatchObject(tooMany);
+    await expect(session.call(agentUris.hello, helloOf())).rejects.toMatchObject(tooMany);
+    await session.leave();
+  });
+
+  it('is thirty hellos in a minute, in however many sessions', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const refused = async () => {
+      const session = await joinBoard(fixture, own);
+      const { spoolEpoch } = helloOf();
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 25 }, () => session.call(agentUris.hello, helloOf({ spoolEpoch }))),
+      );
+      await session.leave();
+      return outcomes.filter((each) => each.status === 'rejected').map((each) => each.reason.uri);
+    };
+    expect(await refused()).toEqual([]);
+    expect(await refused()).toEqual(Array(20).fill(tooMany.uri));
+  });
+
+  it('is contracts as deep as the database takes', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, own);
+    const nested = (depth: number) => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
+    const hello = (depth: number) =>
+      helloOf({ procedures: [{ name: 'a', kwargs: { default: nested(depth) }, safety: 'idempotent' }] });
+    for (const depth of [30, 600])
+      await expect(session.call(agentUris.hello, hello(depth))).rejects.toMatchObject({
+        uri: 'wamp.error.invalid_argument',
+        kwargs: { field: 'procedures[0]' },
+      });
+    await session.call(agentUris.hello, hello(29));
+    await session.leave();
   });
 });

@@ -40,7 +40,7 @@ describe('limits on attempts', () => {
     const limit = createAttemptLimit({ attempts: 3, windowMs: 60_000, now: () => now });
     for (let index = 0; index < 3; index += 1) {
       expect(limit.retryAfterSeconds('a')).toBe(0);
-      limit.fail('a');
+      limit.count('a');
       now += 1000;
     }
     expect(limit.retryAfterSeconds('a')).toBe(57);

@@ -125,4 +125,24 @@ describe('coalescing batches', () => {
     expect(await stored).toMatchObject({ ackedSeq: 1 });
     await expect(coalescer.store(batch(2))).rejects.toMatchObject({ code: 'unavailable' });
   });
+
+  it('lets one board wait with some batches only, so that there is room for the others', async () => {
+    const writer = gatedWriter();
+    const coalescer = createCoalescer({ write: writer.write, logger, limits: { waitingOfBoard: 2, floorMs: 0 } });
+    const first = coalescer.store(batch(1));
+    await turn();
+    const waiting = [coalescer.store(batch(1)), coalescer.store(batch(1))];
+    await expect(coalescer.store(batch(1))).rejects.toMatchObject({ code: 'too-many-requests' });
+    const other = coalescer.store(batch(2));
+    writer.letGo();
+    await first;
+    await turn();
+    const next = coalescer.store(batch(1));
+    writer.letGo();
+    await Promise.all([...waiting, other]);
+    await turn();
+    writer.letGo();
+    expect(await next).toMatchObject({ ackedSeq: 1 });
+    await coalescer.stop();
+  });
 });
