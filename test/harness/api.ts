@@ -1,13 +1,13 @@
 /** The api in this process, on a real database and real HTTP; and the rows that its tests begin with. */
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Connection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
 import { createApp } from '../../api/app.ts';
 import { hashPassword } from '../../api/auth/passwords.ts';
 import { type ApiConfig, loadApiConfig } from '../../api/config.ts';
 import { createApiMetrics } from '../../api/http/metrics.ts';
+import { createApiServer } from '../../api/http/server.ts';
 import { createDatabase } from '../../common/db/database.ts';
 import type { TenantRole } from '../../common/db/roles.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
@@ -66,7 +66,7 @@ export async function startTestApi(overrides: Partial<ApiConfig> = {}): Promise<
     stopping: stopping.signal,
     onStop: (_name, stop) => void stops.push(stop),
   });
-  const server = createServer(app);
+  const server = createApiServer(app);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -1,6 +1,7 @@
 /** The api and create-admin as processes: what an operator sees of them. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../harness/mariadb.ts';
@@ -48,7 +49,7 @@ describe('the api process', () => {
       expect(out).toContain(name);
   });
 
-  it('listens, and leaves with 0 on SIGTERM', async () => {
+  it('listens, and leaves with 0 on SIGTERM, even while a client never ends its request', async () => {
     const child = run(['api/main.ts'], {
       DATABASE_URL: db.url,
       BOARDWALK_RELAY_KEY: 'k',
@@ -62,10 +63,16 @@ describe('the api process', () => {
       timeoutMs: 30_000,
     });
     expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
+    const slow = connect(Number(port), '127.0.0.1').on('error', () => undefined);
+    slow.write(
+      'POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    );
+    await once(slow, 'connect');
     child.kill('SIGTERM');
     await once(child, 'exit');
     expect(child.exitCode).toBe(0);
-  });
+    slow.destroy();
+  }, 20_000);
 });
 
 describe('create-admin', () => {
