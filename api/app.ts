@@ -9,16 +9,18 @@ import { docsPage } from './http/docs-page.ts';
 import { mountOperations } from './http/mount.ts';
 import type { OperationId } from './http/operation.ts';
 import { problemHandler, unknownRoute } from './http/problem.ts';
-import { loginLimits } from './http/rate-limits.ts';
+import { loginLimits, passwordLimits } from './http/rate-limits.ts';
 import { contextOf, requestContext } from './http/request-context.ts';
 import { requestLog } from './http/request-log.ts';
 import { securityHeaders } from './http/security-headers.ts';
+import { createShortMemory, rememberCallers } from './http/short-memory.ts';
 import { createRequestValidator } from './http/validator.ts';
 import { loadOpenapiDocument } from './openapi-document.ts';
 
 export async function createApp(deps: ApiDeps): Promise<Express> {
   const document = loadOpenapiDocument();
   const app = express();
+  const memory = createShortMemory();
   app.disable('x-powered-by');
   // Entity tags are versions and set by handlers; hashing every answer would cost and mean nothing.
   app.set('etag', false);
@@ -35,9 +37,9 @@ export async function createApp(deps: ApiDeps): Promise<Express> {
     await mountOperations({
       document,
       validator: createRequestValidator(document),
-      handlers: createHandlers(deps),
-      guards: { login: loginLimits() },
-      authenticate: createAuthentication(deps.database).authenticate,
+      handlers: createHandlers(deps, memory),
+      guards: { login: loginLimits(), updateMe: passwordLimits() },
+      authenticate: rememberCallers(memory, createAuthentication(deps.database).authenticate),
       onForbidden: (operationId, principal, response) =>
         auditForbidden(deps, operationId, principal, response),
     }),

@@ -8,6 +8,7 @@ import { createBoardHandlers } from './boards/handlers.ts';
 import { createBoardListHandlers } from './boards/list-handlers.ts';
 import type { ApiDeps } from './deps.ts';
 import type { Handlers } from './http/operation.ts';
+import type { ShortMemory } from './http/short-memory.ts';
 import { createReadingsHandlers } from './readings/handlers.ts';
 import { createRelayedHandlers } from './relayed-handlers.ts';
 import { createServiceHandlers } from './service/handlers.ts';
@@ -16,7 +17,7 @@ import { createTenantHandlers } from './tenants/handlers.ts';
 import { createMemberHandlers } from './tenants/member-handlers.ts';
 import { createUserHandlers } from './users/handlers.ts';
 
-export function createHandlers(deps: ApiDeps): Handlers {
+export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
   const { database, config, logger } = deps;
   const directory = createAgentDirectory({ findAgents: () => database.read(findLiveAgents) });
   const boardSessions = createBoardSessions({ directory, relayKey: config.relayKey, logger });
@@ -32,6 +33,6 @@ export function createHandlers(deps: ApiDeps): Handlers {
     ...createBoardHandlers(deps, boardSessions),
     ...createBoardListHandlers(deps),
     ...createReadingsHandlers(deps),
-    ...createRelayedHandlers(deps, directory),
+    ...createRelayedHandlers(deps, { directory, memory }),
   };
 }

@@ -5,16 +5,17 @@ import { createEventMetrics } from './events/event-metrics.ts';
 import { createEvents } from './events/stream-events.ts';
 import { createAuthentication } from './http/authentication.ts';
 import type { HandlersOf } from './http/operation.ts';
+import type { ShortMemory } from './http/short-memory.ts';
 import { createRpc } from './rpc/rpc.ts';
 
 export function createRelayedHandlers(
   deps: ApiDeps,
-  directory: AgentDirectory,
+  { directory, memory }: { directory: AgentDirectory; memory: ShortMemory },
 ): HandlersOf<'callProcedure' | 'streamEvents'> {
   const { database, logger, stopping } = deps;
   const { relayKey } = deps.config;
   const { registry } = deps.metrics;
-  const rpc = createRpc({ database, directory, relayKey, registry, logger });
+  const rpc = createRpc({ database, directory, memory, relayKey, registry, logger });
   deps.onStop('calls', rpc.stop);
   const events = createEvents({
     database,

@@ -18,7 +18,7 @@ export interface MountOptions {
   validator: RequestValidator;
   handlers: Handlers;
   /** Finds out who sends a request; throws AppError `unauthenticated` for bad credentials. */
-  authenticate(request: Request): Promise<Principal>;
+  authenticate(request: Request, operationId: OperationId): Promise<Principal>;
   /** Further checks of single operations, once the request is known to be valid. */
   guards: Partial<Record<OperationId, RequestHandler[]>>;
   /** Told of every refusal for lack of permission. */
@@ -71,7 +71,7 @@ function admit(options: MountOptions, operation: Operation) {
   const open = permissions[operationId].roles === 'everyone';
   return async (request: Request, response: Response, next: NextFunction) => {
     response.locals.operationId = operationId;
-    const principal = open ? anonymous : await options.authenticate(request);
+    const principal = open ? anonymous : await options.authenticate(request, operationId);
     response.locals.principal = principal;
     if (!open && !allowsAnywhere(operationId, principal)) {
       if (principal.kind === 'anonymous') throw new AppError('unauthenticated', 'sign in first');

@@ -11,13 +11,16 @@ import { isReservedProcedure } from '../../common/wamp/uris.ts';
 import { type BoardAccess, getBoardAccess } from '../access.ts';
 import { scopeAllowsProcedure } from '../auth/principal.ts';
 import { type ApiRequest, type HandlersOf, streamed } from '../http/operation.ts';
+import { allowsInTenant } from '../http/permissions.ts';
 import { asAppError } from '../http/problem.ts';
+import type { ShortMemory } from '../http/short-memory.ts';
 import type { AuditBatch } from './audit-batch.ts';
 import { createProgressAnswer, wantsProgress } from './progress-answer.ts';
 import type { RpcMetrics } from './rpc-metrics.ts';
 
 export interface RpcParts {
   database: Database;
+  memory: ShortMemory;
   relay: RelayClient;
   audit: AuditBatch;
   metrics: RpcMetrics;
@@ -78,9 +81,16 @@ async function callBoard({ relay, audit, metrics }: RpcParts, run: Run): Promise
 }
 
 /** The board of the call, after all that can be refused without asking it. */
-async function findTarget({ database }: RpcParts, request: Request): Promise<BoardAccess> {
-  const { principal, path } = request;
-  const target = await database.read((manager) => getBoardAccess(manager, request));
+async function findTarget({ database, memory }: RpcParts, request: Request): Promise<BoardAccess> {
+  const { principal, path, query } = request;
+  const target = await memory.recall(
+    `board ${principal.kind}:${principal.id} ${path.board} ${query.tenant ?? ''}`,
+    () => database.read((manager) => getBoardAccess(manager, request)),
+    // One that is offline may be back any moment; one that has left since is refused by its relay.
+    ({ session }) => session !== null,
+  );
+  if (!allowsInTenant(request.operationId, principal, target.tenantId))
+    throw new AppError('forbidden', "your role in the board's tenant does not allow calls");
   if (isReservedProcedure(path.procedure))
     throw new AppError('forbidden', "procedures of 'operation' are called by operations only");
   if (!scopeAllowsProcedure(principal.scope, path.procedure))

@@ -33,7 +33,9 @@ export function deliver(options: RelayRequest): Promise<Delivery> {
   return new Promise((resolve) => {
     let sent = false;
     let connecting: NodeJS.Timeout | undefined;
-    const outgoing = request(`${options.relayUrl}${options.path}`, {
+    const outgoing = request({
+      ...addressOf(options.relayUrl),
+      path: options.path,
       method: 'POST',
       agent: options.agent,
       headers: {
@@ -69,6 +71,21 @@ export function deliver(options: RelayRequest): Promise<Delivery> {
   });
 }
 
+const addresses = new Map<string, { hostname: string; port: string }>();
+
+/** Parsed once: parsing takes as long as all else that is done for a request here. */
+function addressOf(relayUrl: string): { hostname: string; port: string } {
+  let address = addresses.get(relayUrl);
+  if (address === undefined) {
+    const { hostname, port } = new URL(relayUrl);
+    address = { hostname: hostname.replace(/^\[|\]$/g, ''), port };
+    // One per life of an agent.
+    if (addresses.size > 1000) addresses.clear();
+    addresses.set(relayUrl, address);
+  }
+  return address;
+}
+
 /** A board's answer fits in one WAMP message, 1 MiB; the rest is room for what the relay adds. */
 const maxAnswerBytes = 4 * 1024 * 1024;
 
@@ -83,7 +100,9 @@ export function readText(response: IncomingMessage): Promise<string> {
     });
     response.on('end', () => resolve(text));
     response.on('error', reject);
-    response.on('close', () => reject(new Error('the answer broke off')));
+    response.on('close', () => {
+      if (!response.complete) reject(new Error('the answer broke off'));
+    });
   });
 }
 

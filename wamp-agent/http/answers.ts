@@ -40,6 +40,9 @@ export function readJson(request: IncomingMessage, maxBytes: number): Promise<un
       }
     });
     request.on('error', reject);
-    request.on('close', () => reject(new AppError('invalid-request', 'the request broke off')));
+    request.on('close', () => {
+      // Also emitted after a whole request, when an error would be made for nobody.
+      if (!request.complete) reject(new AppError('invalid-request', 'the request broke off'));
+    });
   });
 }

@@ -41,7 +41,10 @@ export function createRelayRoutes(options: RelayRoutesOptions): RelayRoutes {
   async function rpc(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const call = parseRelayCall(await readJson(request, maxCallBytes));
     const gone = new AbortController();
-    response.once('close', () => gone.abort());
+    response.once('close', () => {
+      // Also emitted after a whole answer, when nobody is to be told.
+      if (!response.writableFinished) gone.abort();
+    });
     const log = { board: call.boardUuid, procedure: call.procedure, requestId: call.requestId };
     try {
       if (call.progress === true) await stream(call, response, gone);
