@@ -231,6 +231,23 @@ describe('wrong logins', () => {
     expect((await login(other.username, testPassword)).status).toBe(200);
   });
 
+  it('for the current password count too: a session that was stolen is no way to guess it', async () => {
+    const { token } = await api.rows.user();
+    const change = (currentPassword: string) =>
+      api.request('/v1/me', {
+        method: 'PATCH',
+        token,
+        body: { password: 'a-new-password', currentPassword },
+      });
+    for (let index = 0; index < 10; index += 1) expect((await change('wrong-guess')).status).toBe(401);
+    for (const guess of ['wrong-guess', testPassword]) {
+      const answer = await change(guess);
+      expect([answer.status, answer.body.code]).toEqual([429, 'too-many-requests']);
+    }
+    const other = await api.request('/v1/me', { method: 'PATCH', token, body: { displayName: 'Me' } });
+    expect(other.status).toBe(200);
+  });
+
   it('are counted by the address of the connection, not by one that the client claims', async () => {
     const victim = await api.rows.user();
     const guess = (index: number) =>
