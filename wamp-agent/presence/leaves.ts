@@ -63,11 +63,13 @@ export function createLeaves(options: LeavesOptions): Leaves {
 
   async function flush(): Promise<void> {
     const wampSessions = [...pending].slice(0, presenceBatch);
+    // Before the look: one that is told again during it (its hello has just been written) stays.
+    for (const each of wampSessions) pending.delete(each);
     try {
       const live = await database.read((manager) => findLiveSessions(manager, cell, wampSessions));
       await end(live, 'left');
-      for (const each of wampSessions) pending.delete(each);
     } catch (error) {
+      for (const each of wampSessions) pending.add(each);
       logger.warn({ err: error, waiting: pending.size }, 'leaves could not be written, will try again');
       throw error;
     }
