@@ -47,10 +47,13 @@ export async function checkLiveness(context: TaskContext): Promise<JsonObject> {
   return detail;
 }
 
-async function findWatchStart(manager: EntityManager, now: number): Promise<number> {
+/** Since when somebody has listened without a gap, epoch milliseconds of the database's clock. */
+export async function findWatchStart(manager: EntityManager, now: number): Promise<number> {
   const [run] = (await manager.query(
     `SELECT ended_at AS endedAt, JSON_VALUE(detail, '$.watchingSince') AS watchingSince FROM task_runs
-     WHERE task = 'liveness' AND outcome = 'done' ORDER BY slot_at DESC LIMIT 1`,
+     WHERE task = 'liveness' AND outcome = 'done' AND ended_at <= ? ORDER BY slot_at DESC LIMIT 1`,
+    // Later ones are from a clock that was ahead.
+    [new Date(now)],
   )) as { endedAt: Date; watchingSince: string | null }[];
   if (!run || now - run.endedAt.getTime() > watchGapMs) return now;
   return Number(run.watchingSince ?? now);

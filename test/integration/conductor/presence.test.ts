@@ -117,6 +117,7 @@ describe('heartbeats of boards', () => {
        VALUES ('default', UTC_TIMESTAMP(3) - INTERVAL ? SECOND, NULL, UTC_TIMESTAMP(3))`,
       [seconds],
     );
+  beforeEach(() => watchFor(3600));
   const runHeartbeats = () => endLapsedSessions(createContext(db.database));
 
   it('end the session after three missed ones and some grace', async () => {
@@ -138,6 +139,26 @@ describe('heartbeats of boards', () => {
     await db.connection.query('UPDATE board_sessions SET heartbeat_interval_ms = 60000');
     expect(await runHeartbeats()).toEqual({ sessions: 1 });
     expect(await statusOf(board)).toBe('offline');
+  });
+
+  it('do not count while the database was away, nor when its clock was ahead for a while', async () => {
+    await connectFor(3600);
+    const board = await addBoard('b', 120);
+    await db.connection.query(
+      `UPDATE task_runs SET slot_at = slot_at - INTERVAL 90 SECOND, ended_at = ended_at - INTERVAL 90 SECOND`,
+    );
+    expect(await runHeartbeats()).toEqual({ sessions: 0 });
+    await watchFor(20);
+    expect(await runHeartbeats()).toEqual({ sessions: 0 });
+    expect(await statusOf(board)).toBe('online');
+    await watchFor(50);
+    await db.connection.query(
+      `INSERT INTO task_runs (task, slot_at, conductor_id, started_at, ended_at, outcome, detail)
+       VALUES ('liveness', UTC_TIMESTAMP(3) + INTERVAL 1 DAY, 'c', UTC_TIMESTAMP(3) + INTERVAL 1 DAY,
+               UTC_TIMESTAMP(3) + INTERVAL 1 DAY, 'done',
+               JSON_OBJECT('watchingSince', ROUND(UNIX_TIMESTAMP(NOW(3)) * 1000) + 86400000))`,
+    );
+    expect(await runHeartbeats()).toEqual({ sessions: 1 });
   });
 
   it('do not count while nobody was there to hear them', async () => {
