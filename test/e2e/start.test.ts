@@ -1,10 +1,11 @@
 /** `npm start` and `npm run status` as a person meets them. */
 
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findMarked } from '../../bin/stack/marked-processes.ts';
 import { readRecord, stackMark } from '../../bin/stack/record.ts';
@@ -90,6 +91,29 @@ describe('npm start', () => {
       const shown =
         (await readFile(`/proc/${pid}/cmdline`, 'utf8')) + (await readFile(`/proc/${pid}/environ`, 'utf8'));
       for (const secret of [...secrets, apiKey]) expect(shown).not.toContain(secret);
+    }
+    const logs = join(home, 'logs');
+    for (const name of await readdir(logs)) {
+      const log = await readFile(join(logs, name), 'utf8');
+      for (const secret of [...secrets, apiKey]) expect(log, name).not.toContain(secret);
+    }
+  });
+
+  it('gives its servers a database account that owns one schema and sees no other', async () => {
+    const url = await readFile(join(home, 'secrets/database-url'), 'utf8');
+    const connection = await createConnection(url.trim());
+    const column = async (sql: string) => {
+      const [rows] = await connection.query<RowDataPacket[]>(sql);
+      return rows.map((row) => String(Object.values(row)[0])).sort();
+    };
+    try {
+      expect(await column('SHOW DATABASES')).toEqual(['boardwalk', 'information_schema']);
+      expect(await column('SHOW GRANTS')).toEqual([
+        expect.stringMatching(/^GRANT ALL PRIVILEGES ON `boardwalk`\.\* TO [^ ]+$/),
+        expect.stringMatching(/^GRANT USAGE ON \*\.\* TO /),
+      ]);
+    } finally {
+      await connection.end();
     }
   });
 
