@@ -177,6 +177,32 @@ describe('live events', () => {
     expect(statuses(again)).toContain('after the beat');
   });
 
+  it('go on after the last one seen, also where the address still names an older one', async () => {
+    const first = await listen();
+    const since = first.of('beat')[0]?.id ?? '';
+    first.close();
+    const seen = await listen();
+    const lastEventId = createCursorCodec(relayKey).format({ at: Date.now() + 60_000, id: 0 });
+    await presence(board, 'seen already');
+    await until('the event', () => statuses(seen).includes('seen already'));
+    const again = await listen({ lastEventId, query: `after=${since}` });
+    expect(statuses(again)).toEqual([]);
+  });
+
+  it('go on after thousands that were missed, without taking the client for a slow one', async () => {
+    const first = await listen();
+    const lastEventId = first.of('beat')[0]?.id ?? '';
+    first.close();
+    const names = Array.from({ length: 4500 }, (_, index) => `${index} ${'é'.repeat(100)}`);
+    await connection.query('INSERT INTO events (tenant_id, board_uuid, type, payload) VALUES ?', [
+      names.map((name) => [tenant, board, 'presence', JSON.stringify({ board, name, status: 'many' })]),
+    ]);
+    const again = await listen({ lastEventId });
+    expect(again.ended()).toBe(false);
+    const got = new Set(again.of('presence').map(({ data }) => data.name));
+    expect(names.filter((name) => !got.has(name))).toEqual([]);
+  });
+
   it('begin with resync when the cursor is too old, foreign or no cursor', async () => {
     const codec = createCursorCodec(relayKey);
     const old = codec.format({ at: Date.now() - eventsKeptMs - 1000, id: 1 });
