@@ -2330,7 +2330,7 @@ export interface operations {
                 board?: components["schemas"]["Reference"][];
                 /** @description Only in this tenant (id, name or slug). */
                 tenant?: components["parameters"]["boardTenant"];
-                /** @description The id of the last event that was seen; `Last-Event-ID` does the same. */
+                /** @description The id of the last event that was seen; `Last-Event-ID` does the same, and counts before it. */
                 after?: components["schemas"]["Reference"];
             };
             header?: {

@@ -51,6 +51,10 @@ const beatMs = 10_000;
 const rightsMs = 4000;
 /** Rights that could not be read for this long, because the database is away, count as lost. */
 const rightsLastMs = 30_000;
+/** Events written before the client's reading is waited for, while it catches up. */
+const partSize = 200;
+/** Events that may wait until a client has caught up. */
+const maxHeld = 5000;
 
 /** Calls `onOver` when it ends by itself. */
 export function startListener(parts: ListenerParts, options: ListenerOptions, onOver: () => void): Listener {
@@ -144,22 +148,30 @@ function startFollowing(
     hooks.onSent(event);
   }
   const tailing = tail.listen((event) => {
-    if (held !== undefined) held.push(event);
-    else if (!caughtUpWith.has(event.id)) send(event);
+    if (held === undefined) {
+      if (!caughtUpWith.has(event.id)) send(event);
+    } else if (held.length < maxHeld) held.push(event);
+    else stream.cutOff();
   });
 
   async function run(): Promise<void> {
     await tailing.ready;
     const missed = await catchUp?.();
     if (missed && 'resync' in missed) stream.write(formatFrame('resync', { reason: missed.resync }));
-    if (missed && 'events' in missed) {
-      for (const event of missed.events) {
-        caughtUpWith.add(event.id);
-        send(event);
-      }
-    }
-    for (const event of held ?? []) if (!caughtUpWith.has(event.id)) send(event);
+    const old = missed && 'events' in missed ? missed.events : [];
+    for (const { id } of old) caughtUpWith.add(id);
+    await sendInParts(old);
+    const since = held ?? [];
+    while (since.length > 0) await sendInParts(since.splice(0).filter(({ id }) => !caughtUpWith.has(id)));
     held = undefined;
+  }
+
+  /** All at once would be more than may wait for a client, however fast it reads. */
+  async function sendInParts(events: readonly EventRecord[]): Promise<void> {
+    for (let from = 0; from < events.length; from += partSize) {
+      for (const event of events.slice(from, from + partSize)) send(event);
+      await stream.drained();
+    }
   }
 
   return { caughtUp: run(), isFollowing: () => held === undefined, stop: () => tailing.stop() };

@@ -76,12 +76,8 @@ export function createEvents(options: EventsOptions): Events {
             context.logger.warn({ waitingBytes }, 'a listener was too slow and was cut off');
           },
         });
-        if (http.request.method === 'HEAD') {
-          leave();
-          stream.end();
-          return streamed;
-        }
-        const after = request.query.after ?? request.header('last-event-id');
+        // A browser that comes back repeats its first address; what it has seen since is in the header.
+        const after = request.header('last-event-id') ?? request.query.after;
         const end = () => {
           leave();
           if (listeners.delete(listener)) metrics.open(-1);
