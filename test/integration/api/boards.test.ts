@@ -3,6 +3,7 @@ import type { RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hashEnrolmentCode } from '../../../common/runtime/enrolment-code.ts';
 import { startTestApi, type TestApi } from '../../harness/api.ts';
+import { until } from '../../harness/until.ts';
 
 let api: TestApi;
 let tenant: string;
@@ -363,5 +364,50 @@ describe('procedures', () => {
       });
     const { body } = await get('/v1/boards/with-procedures/procedures');
     expect(body).toEqual({ items: [contracts[1], contracts[0]] });
+  });
+});
+
+describe('a change that waits for another', () => {
+  /** Runs `request` while another transaction holds the board, which does `first` and commits. */
+  async function behind<T>(
+    board: string,
+    first: () => Promise<unknown>,
+    request: () => Promise<T>,
+  ): Promise<T> {
+    await api.connection.beginTransaction();
+    await api.connection.query('SELECT 1 FROM boards WHERE uuid = ? FOR UPDATE', [board]);
+    const answer = request();
+    await until('the request waits', async () => {
+      const statements = await query('SHOW PROCESSLIST', []);
+      return statements.some(({ Info }) => String(Info).includes('FROM boards WHERE uuid = '));
+    });
+    await first();
+    await api.connection.commit();
+    return answer;
+  }
+
+  it.each([
+    ['revoked', 'POST', '/revoke'],
+    ['deleted', 'DELETE', ''],
+  ])('ends the session of a board that came while it was %s', async (_what, method, path) => {
+    const board = await api.rows.board(tenant);
+    const answer = await behind(
+      board,
+      () => liveSession(board),
+      () => change(method, `/v1/boards/${board}${path}`),
+    );
+    expect(answer.status).toBeLessThan(300);
+    const live = await query('SELECT 1 FROM board_sessions WHERE board_uuid = ? AND live = 1', [board]);
+    expect(live).toEqual([]);
+  });
+
+  it('answers with what the other changed too', async () => {
+    const board = await api.rows.board(tenant, {}, { site: 'old' });
+    const answer = await behind(
+      board,
+      () => api.connection.query("UPDATE board_labels SET label_value = 'new' WHERE board_uuid = ?", [board]),
+      () => change('PATCH', `/v1/boards/${board}`, { type: 'gateway' }),
+    );
+    expect(answer.body).toMatchObject({ type: 'gateway', labels: { site: 'new' } });
   });
 });
