@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { getBoardAccess, getTenantAccess } from '../access.ts';
+import { type BoardReference, getBoardAccess, getTenantAccess } from '../access.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from '../deps.ts';
@@ -38,6 +38,12 @@ export function createBoardHandlers(
     return { code, expiresAt: expiresAt.toISOString(), ...(wampUrl !== undefined && { wampUrl }) };
   }
 
+  /**
+   * For changes, ahead of their transaction: a plain read in front of the lock would fix what the
+   * transaction sees to the time before it waited for the lock.
+   */
+  const findBoard = (request: BoardReference) => database.read((manager) => getBoardAccess(manager, request));
+
   return {
     async createBoard(request) {
       const { tenant: reference, ...fields } = request.body;
@@ -71,8 +77,8 @@ export function createBoardHandlers(
     async updateBoard(request) {
       const { version: _version, ...fields } = request.body;
       const expected = expectedVersion(request);
+      const access = await findBoard(request);
       const board = await database.transaction(async (manager) => {
-        const access = await getBoardAccess(manager, request);
         requireVersion(expected, (await lockBoard(manager, access.uuid)).version);
         await updateBoardRow(manager, access, fields);
         await auditChange(manager, request, {
@@ -87,8 +93,8 @@ export function createBoardHandlers(
     },
 
     async deleteBoard(request) {
-      const access = await database.transaction(async (manager) => {
-        const board = await getBoardAccess(manager, request);
+      const board = await findBoard(request);
+      await database.transaction(async (manager) => {
         await lockBoard(manager, board.uuid);
         await deleteBoardRow(manager, board);
         await auditChange(manager, request, {
@@ -97,9 +103,8 @@ export function createBoardHandlers(
           target: board.uuid,
           detail: { name: board.name },
         });
-        return board;
       });
-      boardSessions.disconnect(access, 'deleted');
+      boardSessions.disconnect(board, 'deleted');
       return { status: 204 };
     },
 
@@ -119,8 +124,8 @@ export function createBoardHandlers(
     },
 
     async revokeBoard(request) {
-      const { access, board } = await database.transaction(async (manager) => {
-        const found = await getBoardAccess(manager, request);
+      const found = await findBoard(request);
+      const board = await database.transaction(async (manager) => {
         if ((await lockBoard(manager, found.uuid)).status !== 'revoked') {
           await auditChange(manager, request, {
             tenantId: found.tenantId,
@@ -129,15 +134,15 @@ export function createBoardHandlers(
           });
           await revokeBoardRow(manager, found);
         }
-        return { access: found, board: await readBoard(manager, found.uuid) };
+        return readBoard(manager, found.uuid);
       });
-      boardSessions.disconnect(access, 'revoked');
+      boardSessions.disconnect(found, 'revoked');
       return { status: 200, body: board };
     },
 
     async reinstateBoard(request) {
+      const access = await findBoard(request);
       const board = await database.transaction(async (manager) => {
-        const access = await getBoardAccess(manager, request);
         if ((await lockBoard(manager, access.uuid)).status !== 'revoked')
           throw new AppError('conflict', 'the board is not revoked');
         await auditChange(manager, request, {
