@@ -176,7 +176,8 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     },
     onLost() {
       publisher.reset();
-      void quietly(() => beat());
+      // A heartbeat after the row was marked as stopped would bring it back to life.
+      if (!lifecycle.stopping.aborted) void quietly(() => beat());
     },
     logger,
   });

@@ -10,6 +10,7 @@ import { declareSpool, declareStreams } from '../../common/db/queries/ingest-str
 import { countReplacements, type OpenedSession, openSession } from '../../common/db/queries/presence.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import { hashToken } from '../../common/runtime/secrets.ts';
 import { shuffled } from '../../common/runtime/shuffled.ts';
 import type { HelloAnswer, HelloRequest } from '../../common/wamp/agent-procedures.ts';
 import { hashContracts } from '../../common/wamp/contract.ts';
@@ -51,7 +52,10 @@ type Hello = OpenedSession & { ackedSeq: number; keyActivated: boolean };
 
 export function createHello(options: HelloOptions) {
   const { database, cell, logger } = options;
-  /** Declarations that this agent wrote, by board: the usual hello repeats them word for word. */
+  /**
+   * Declarations that this agent wrote, by board: the usual hello repeats them word for word. They
+   * count only while no other agent has heard the board in between. Hashed: they may be long.
+   */
   const declared = new Map<string, string>();
   const hellos = createAttemptLimit(helloLimit);
 
@@ -79,7 +83,8 @@ export function createHello(options: HelloOptions) {
     if (keyActivated) await auditKey(manager, opened.tenantId, boardUuid, join.address);
     const hash = hashContracts(request.procedures);
     if (hash !== opened.contractsHash) await replaceContracts(manager, boardUuid, hash, request.procedures);
-    if (declared.get(boardUuid) !== JSON.stringify(request.modules)) {
+    const isMine = opened.previousAgentId === options.agentId;
+    if (!isMine || declared.get(boardUuid) !== hashOf(request.modules)) {
       await replaceModules(manager, boardUuid, request.modules);
       await declareStreams(
         manager,
@@ -133,7 +138,7 @@ export function createHello(options: HelloOptions) {
 
   function remember(boardUuid: string, request: HelloRequest): void {
     declared.delete(boardUuid);
-    declared.set(boardUuid, JSON.stringify(request.modules));
+    declared.set(boardUuid, hashOf(request.modules));
     if (declared.size <= 10_000) return;
     for (const oldest of declared.keys()) {
       declared.delete(oldest);
@@ -163,6 +168,8 @@ export function createHello(options: HelloOptions) {
     });
   }
 }
+
+const hashOf = (modules: HelloRequest['modules']) => hashToken(JSON.stringify(modules));
 
 async function auditKey(
   manager: EntityManager,

@@ -55,6 +55,8 @@ export interface OpenedSession {
   contractsHash: string | null;
   /** The live session that this one took the place of. */
   replaced: { cell: string; wampSession: number } | undefined;
+  /** The agent that the board's last hello before this one went to. */
+  previousAgentId: string | undefined;
   /** Empty when the board was online with this very session. */
   events: NewEvent[];
 }
@@ -84,16 +86,14 @@ export async function openSession(manager: EntityManager, opening: SessionOpenin
   const [board] = await lockBoards(manager, [opening.boardUuid]);
   if (!board) throw new AppError('board-not-found', 'this board does not exist');
   if (board.status === 'revoked') throw new AppError('board-revoked', 'this board is revoked');
-  const [live] = (await manager.query(
-    'SELECT id, cell, wamp_session AS wampSession FROM board_sessions WHERE board_uuid = ? AND live = 1',
-    [board.uuid],
-  )) as { id: string; cell: string; wampSession: number | string }[];
+  const { live, last } = await findLastSessions(manager, board.uuid);
   const old = live && { ...live, wampSession: Number(live.wampSession) };
   const known = old?.cell === opening.cell && old.wampSession === opening.wampSession;
   if (old && !known) await endRows(manager, [old.id], 'replaced', board.now);
   if (known)
-    await manager.query('UPDATE board_sessions SET heartbeat_interval_ms = ? WHERE id = ?', [
+    await manager.query('UPDATE board_sessions SET heartbeat_interval_ms = ?, agent_id = ? WHERE id = ?', [
       opening.heartbeatIntervalMs,
+      opening.agentId,
       old.id,
     ]);
   const sessionId = known ? old.id : await insertSession(manager, opening, board.now);
@@ -109,8 +109,32 @@ export async function openSession(manager: EntityManager, opening: SessionOpenin
     boardName: board.name,
     contractsHash: board.contractsHash,
     replaced: old && !known ? { cell: old.cell, wampSession: old.wampSession } : undefined,
+    previousAgentId: (live ?? last)?.agentId,
     events: changed ? [presenceEvent(board, 'online', old && !known ? 'replaced' : 'hello')] : [],
   };
+}
+
+interface SessionRow {
+  id: string;
+  isLive: number | null;
+  cell: string;
+  wampSession: number | string;
+  agentId: string;
+}
+
+/** The live session, and the one that began last, which may be the same. */
+async function findLastSessions(
+  manager: EntityManager,
+  boardUuid: string,
+): Promise<{ live: SessionRow | undefined; last: SessionRow | undefined }> {
+  const columns = 'id, live AS isLive, cell, wamp_session AS wampSession, agent_id AS agentId';
+  const rows: SessionRow[] = await manager.query(
+    `(SELECT ${columns} FROM board_sessions WHERE board_uuid = ? AND live = 1)
+     UNION ALL
+     (SELECT ${columns} FROM board_sessions WHERE board_uuid = ? ORDER BY started_at DESC LIMIT 1)`,
+    [boardUuid, boardUuid],
+  );
+  return { live: rows.find((row) => row.isLive !== null), last: rows.at(-1) };
 }
 
 async function insertSession(manager: EntityManager, opening: SessionOpening, now: Date): Promise<string> {

@@ -59,6 +59,24 @@ describe('presence with two agents', () => {
     await until('offline', async () => (await statusOf(board)) === 'offline');
   });
 
+  it('keeps what the last hello declared, whichever agent heard it', async () => {
+    const { board, session } = await online();
+    const modulesOf = (name: string) => [{ name, streams: [] }];
+    const declare = (name: string) => session.call(agentUris.hello, helloOf({ modules: modulesOf(name) }));
+    const declared = async () =>
+      (await fixture.rows('SELECT name FROM modules WHERE board_uuid = ?', [board.uuid])).map(
+        (row) => row.name as string,
+      );
+    // The agents take turns: both have heard of the first, only one of the second.
+    for (const name of ['first', 'first', 'second', 'first']) await declare(name);
+    expect(await declared()).toEqual(['first']);
+    await declare('second');
+    const newer = await joinBoard(fixture, board);
+    await greet(newer, helloOf({ modules: modulesOf('first') }));
+    expect(await declared()).toEqual(['first']);
+    newer.cut();
+  });
+
   it('does not hear a replaced session that stays', async () => {
     const board = await seedBoard(fixture, tenantId);
     const old = await joinBoard(fixture, board, { ignoreGoodbye: true });
@@ -209,6 +227,8 @@ describe('presence with two agents', () => {
     const agent = await fixture.startAgent();
     await fixture.startAgent();
     const { session } = await online();
+    // Each of them has something to write at its end.
+    for (let beat = 0; beat < 12; beat += 1) await session.call(agentUris.heartbeat, { sentAt: 1 });
     await agent.kill('SIGTERM');
     expect(agent.child.exitCode).toBe(0);
     const [row] = await fixture.rows('SELECT stopped_at, stop_reason FROM wamp_agents WHERE id = ?', [
