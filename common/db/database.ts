@@ -3,8 +3,8 @@
  * rest. Both retry what may be retried, bounded and with jitter, and move to the next server of
  * DATABASE_URL when the current one is gone or not ready.
  *
- * What may be retried: deadlock (1213) and lock wait (1205) at any statement, COMMIT included,
- * because the transaction is rolled back then; a lost connection or a node that is not ready
+ * What may be retried: deadlock (1213), lock wait (1205) and a row that changed since the first read
+ * (1020) at any statement, COMMIT included, because the transaction is rolled back then; a lost connection or a node that is not ready
  * (1047) before COMMIT was sent. A connection lost *at* COMMIT leaves the outcome unknown: it is
  * repeated only when the caller says that its statements are safe to repeat.
  */

@@ -6,7 +6,8 @@ export type FaultKind =
   | 'connection'
   | 'final';
 
-const rollbackErrnos = new Set([1205, 1213]);
+/** Lock wait, deadlock, and 1020: a row changed since the transaction's first read (MariaDB 11.6 and later). */
+const rollbackErrnos = new Set([1020, 1205, 1213]);
 /**
  * 1040 too many connections, 1047 node not ready (Galera), 1053 server shutdown, 1927 killed,
  * 2006/2013 server gone. Access errors (1044, 1045) are final.
@@ -31,7 +32,12 @@ export function faultKind(error: unknown): FaultKind {
   if (errno !== undefined && rollbackErrnos.has(errno)) return 'rollback';
   if (errno !== undefined && connectionErrnos.has(errno)) return 'connection';
   if (code !== undefined && connectionCodes.has(code)) return 'connection';
-  if (message !== undefined && /closed state|Connection lost|Pool is closed/.test(message))
+  // Errors with a number quote what was sent.
+  if (
+    errno === undefined &&
+    message !== undefined &&
+    /closed state|Connection lost|Pool is closed/.test(message)
+  )
     return 'connection';
   return 'final';
 }

@@ -68,6 +68,20 @@ describe('database', () => {
     expect(database.currentNode()).toBe(`127.0.0.1:${second.port}`);
   });
 
+  it('runs a transaction again whose rows changed after it began to read, where the server refuses that', async () => {
+    await rows.query(insertRouter('a'));
+    let runs = 0;
+    await database.transaction(async (manager) => {
+      runs += 1;
+      // The default of newer servers.
+      await manager.query('SET SESSION innodb_snapshot_isolation = ON');
+      await manager.query('SELECT cell FROM routers');
+      if (runs === 1) await rows.query("UPDATE routers SET connected_at = UTC_TIMESTAMP(3) WHERE cell = 'a'");
+      await manager.query("UPDATE routers SET lost_at = UTC_TIMESTAMP(3) WHERE cell = 'a'");
+    });
+    expect(runs).toBe(2);
+  });
+
   it('runs a transaction again from the start when the connection is lost before its commit', async () => {
     let runs = 0;
     await database.transaction(async (manager) => {
