@@ -26,7 +26,8 @@ export function createAgentDirectory(options: AgentDirectoryOptions): AgentDirec
   let agents: LiveAgent[] = [];
   let readAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
-  let turn = 0;
+  /** By cell; there are few. */
+  const turns = new Map<string, number>();
   const restsUntil = new Map<string, number>();
 
   async function read(): Promise<void> {
@@ -51,7 +52,8 @@ export function createAgentDirectory(options: AgentDirectoryOptions): AgentDirec
       const here = (await all()).filter((agent) => agent.cell === cell);
       if (here.length < 2) return here;
       // Round and round, so that the agents of a cell divide the load.
-      turn = (turn + 1) % here.length;
+      const turn = ((turns.get(cell) ?? -1) + 1) % here.length;
+      turns.set(cell, turn);
       const turned = [...here.slice(turn), ...here.slice(0, turn)];
       const rests = (agent: LiveAgent) => Number((restsUntil.get(agent.id) ?? 0) > now());
       return turned.sort((left, right) => rests(left) - rests(right));

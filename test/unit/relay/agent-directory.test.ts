@@ -36,6 +36,15 @@ describe('the directory of agents', () => {
     expect(await agentsOf('three')).toEqual([]);
   });
 
+  it('takes turns in each cell, whatever is asked of the others in between', async () => {
+    const { agentsOf } = directory([agent('a'), agent('b'), agent('c', 'two'), agent('d', 'two')]);
+    const firsts = new Set<string>();
+    for (let count = 0; count < 2; count += 1) {
+      for (const cell of ['one', 'two']) firsts.add((await agentsOf(cell))[0]?.id ?? '');
+    }
+    expect([...firsts].toSorted()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
   it('puts an agent that refused at the end until it has rested, and reads anew', async () => {
     const { agentsOf, reportRefusal, clock } = directory([agent('a'), agent('b')]);
     await agentsOf('one');
