@@ -6,7 +6,7 @@
  * Answers may hold what is shown only once (a code, a key). They are encrypted under a key derived
  * from the Idempotency-Key itself, of which only a hash is stored.
  */
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { isDuplicate } from '../../common/db/fault-kind.ts';
@@ -83,7 +83,8 @@ function createSlot<Id extends OperationId>(request: ApiRequest<Id>, key: string
     principal: `${request.principal.kind}:${request.principal.id}`,
     keyHash: hashToken(key),
     operationId,
-    requestHash: createHash('sha256')
+    // Keyed, because a plain hash of a body with a password would let it be guessed quickly.
+    requestHash: createHmac('sha256', key)
       .update(canonical([operationId, path, query, body ?? null]))
       .digest('hex'),
   };

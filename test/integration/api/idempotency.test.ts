@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(async () => api?.stop());
 
 const create = (body: unknown, key: string, as = token, path = '/v1/boards') =>
-  api.request(path, { token: as, body, headers: { 'idempotency-key': key } });
+  api.request(path, { method: 'POST', token: as, body, headers: { 'idempotency-key': key } });
 
 async function count(table: string): Promise<number> {
   const [rows] = await api.connection.query<RowDataPacket[]>('SELECT COUNT(*) AS count FROM ??', [table]);
@@ -48,6 +48,16 @@ describe('the same key', () => {
       headers: { 'idempotency-key': key },
     });
     expect(code.body.code).toBe('idempotency-conflict');
+  });
+
+  it('goes into what is stored of the request: the body alone, which may hold a password, gives nothing away', async () => {
+    const { body } = await create({ name: 'twice' }, randomUUID());
+    for (const key of [randomUUID(), randomUUID()])
+      await create(undefined, key, token, `/v1/boards/${body.uuid}/enrolment-code`);
+    const [rows] = await api.connection.query<RowDataPacket[]>(
+      "SELECT DISTINCT request_hash FROM idempotency_keys WHERE operation_id = 'createEnrolmentCode'",
+    );
+    expect(rows).toHaveLength(2);
   });
 
   it('of another caller is another key', async () => {
