@@ -12,7 +12,7 @@ const order = 'newest';
 export function createAuditHandlers({ database }: ApiDeps): HandlersOf<AuditOperations> {
   return {
     async listTenantAuditEvents(request) {
-      const page = pageRequest(request.query, order, 2);
+      const page = pageRequest(request.query, order, ['time', 'number']);
       const rows = await database.read(async (manager) => {
         const tenant = await getTenantAccess(manager, request, request.path.tenant);
         return listAuditRows(manager, page, tenant.id);
@@ -20,7 +20,7 @@ export function createAuditHandlers({ database }: ApiDeps): HandlersOf<AuditOper
       return { status: 200, body: toPage(rows, page.limit, order, toAuditEvent, keyOf) };
     },
     async listAuditEvents(request) {
-      const page = pageRequest(request.query, order, 2);
+      const page = pageRequest(request.query, order, ['time', 'number']);
       const rows = await database.read((manager) => listAuditRows(manager, page, undefined));
       return { status: 200, body: toPage(rows, page.limit, order, toAuditEvent, keyOf) };
     },

@@ -31,7 +31,7 @@ export function createBoardListHandlers({ database }: ApiDeps): HandlersOf<Board
   return {
     async listBoards(request) {
       const sort = request.query.sort ?? 'name';
-      const page = pageRequest(request.query, sort, 2);
+      const page = pageRequest(request.query, sort, [sort.endsWith('name') ? 'text' : 'time', 'uuid']);
       const { rows, labels } = await database.read(async (manager) => {
         const found = await listBoardRows(manager, await boardFilter(manager, request), sort, page);
         return {
@@ -82,7 +82,7 @@ export function createBoardListHandlers({ database }: ApiDeps): HandlersOf<Board
     },
 
     async listBoardSessions(request) {
-      const page = pageRequest(request.query, newest, 2);
+      const page = pageRequest(request.query, newest, ['time', 'uuid']);
       const rows = await database.read(async (manager) => {
         const { uuid } = await getBoardAccess(manager, request);
         return listSessionRows(manager, uuid, page);

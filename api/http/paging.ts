@@ -3,10 +3,27 @@
  * while rows come and go, and costs the same however far one reads. The cursor is opaque to clients.
  */
 import { AppError } from '../../common/runtime/app-error.ts';
+import { isUuid } from '../../common/runtime/guards.ts';
 
 export const defaultLimit = 100;
 
 export type CursorValue = string | number | null;
+
+/**
+ * What may stand in each place of a cursor. Clients can write cursors of their own, and the database
+ * refuses to compare its columns with some values.
+ */
+const kinds = {
+  text: (value: unknown) => typeof value === 'string' && value.isWellFormed(),
+  uuid: isUuid,
+  number: Number.isSafeInteger,
+  /** Epoch milliseconds, as far as a DATETIME goes; null = never. */
+  time: (value: unknown) =>
+    value === null || (Number.isSafeInteger(value) && Math.abs(value as number) <= latestTime),
+} satisfies Record<string, (value: unknown) => boolean>;
+export type CursorKind = keyof typeof kinds;
+
+const latestTime = Date.UTC(9999, 11, 31);
 
 export interface PageRequest {
   limit: number;
@@ -16,16 +33,16 @@ export interface PageRequest {
 
 /**
  * @param order what the list is sorted by: a cursor of another order is refused.
- * @param width how many values a cursor of this list has.
+ * @param shape what a cursor of this list is made of.
  */
 export function pageRequest(
   query: { limit?: number; after?: string },
   order: string,
-  width: number,
+  shape: readonly CursorKind[],
 ): PageRequest {
   return {
     limit: query.limit ?? defaultLimit,
-    after: query.after === undefined ? undefined : parseCursor(query.after, order, width),
+    after: query.after === undefined ? undefined : parseCursor(query.after, order, shape),
   };
 }
 
@@ -49,23 +66,19 @@ export function toCursor(order: string, key: readonly CursorValue[]): string {
   return Buffer.from(JSON.stringify([order, ...key]), 'utf8').toString('base64url');
 }
 
-function parseCursor(text: string, order: string, width: number): CursorValue[] {
+function parseCursor(text: string, order: string, shape: readonly CursorKind[]): CursorValue[] {
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
   } catch {
     // Not one of ours; refused below.
   }
-  if (!Array.isArray(value) || value.length !== width + 1 || !value.every(isCursorValue)) {
+  if (!Array.isArray(value) || value.length !== shape.length + 1)
     throw refuse('is not a `next` of this list');
-  }
-  const [cursorOrder, ...key] = value;
+  const [cursorOrder, ...key] = value as unknown[];
   if (cursorOrder !== order) throw refuse('belongs to another order of this list');
-  return key;
-}
-
-function isCursorValue(value: unknown): value is CursorValue {
-  return value === null || typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value));
+  if (!shape.every((kind, index) => kinds[kind](key[index]))) throw refuse('is not a `next` of this list');
+  return key as CursorValue[];
 }
 
 function refuse(detail: string): AppError {

@@ -39,7 +39,7 @@ export function createReadingsHandlers({ database, stopping }: ReadingsDeps): Ha
 
   return {
     async listStreams(request) {
-      const page = pageRequest(request.query, order, 1);
+      const page = pageRequest(request.query, order, ['text']);
       const rows = await database.read(async (manager) => {
         const board = await getBoardAccess(manager, request);
         return listStreams(manager, board.uuid, page.limit + 1, afterName(page.after?.[0]));

@@ -27,7 +27,7 @@ const order = 'name';
 export function createApiKeyHandlers({ database }: ApiDeps): HandlersOf<ApiKeyOperations> {
   return {
     async listApiKeys(request) {
-      const page = pageRequest(request.query, order, 1);
+      const page = pageRequest(request.query, order, ['text']);
       const rows = await database.read(async (manager) => {
         const tenant = await getTenantAccess(manager, request, request.path.tenant);
         return listApiKeys(manager, tenant.id, page);

@@ -28,7 +28,7 @@ const order = 'name';
 export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOperations> {
   return {
     async listTenants(request) {
-      const page = pageRequest(request.query, order, 1);
+      const page = pageRequest(request.query, order, ['text']);
       const rows = await database.read((manager) => listTenants(manager, request.principal, page));
       return { status: 200, body: toPage(rows, page.limit, order, toTenant, (row) => [row.name]) };
     },

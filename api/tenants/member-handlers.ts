@@ -15,7 +15,7 @@ const order = 'username';
 export function createMemberHandlers({ database }: ApiDeps): HandlersOf<MemberOperations> {
   return {
     async listMembers(request) {
-      const page = pageRequest(request.query, order, 1);
+      const page = pageRequest(request.query, order, ['text']);
       const rows = await database.read(async (manager) => {
         const tenant = await getTenantAccess(manager, request, request.path.tenant);
         return listMembers(manager, tenant.id, page);

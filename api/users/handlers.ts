@@ -19,7 +19,7 @@ const order = 'username';
 export function createUserHandlers({ database }: ApiDeps): HandlersOf<UserOperations> {
   return {
     async listUsers(request) {
-      const page = pageRequest(request.query, order, 1);
+      const page = pageRequest(request.query, order, ['text']);
       const rows = await database.read((manager) => listUsers(manager, page));
       return { status: 200, body: toPage(rows, page.limit, order, toUser, (row) => [row.username]) };
     },

@@ -17,7 +17,10 @@ describe('paging', () => {
     expect(page([1, 2], 2)).toEqual({ items: [{ row: 1 }, { row: 2 }] });
     const more = page([1, 2, 3], 2);
     expect(more.items).toEqual([{ row: 1 }, { row: 2 }]);
-    expect(pageRequest({ after: more.next as string }, 'up', 2)).toEqual({ limit: 100, after: [2, null] });
+    expect(pageRequest({ after: more.next as string }, 'up', ['number', 'time'])).toEqual({
+      limit: 100,
+      after: [2, null],
+    });
   });
 
   it.each([
@@ -28,9 +31,11 @@ describe('paging', () => {
     Buffer.from('["up",1,{}]').toString('base64url'),
     Buffer.from('["up",1,2,3]').toString('base64url'),
     Buffer.from('["up",1e999,2]').toString('base64url'),
+    toCursor('up', ['1', 2]),
+    toCursor('up', [1, 8e15]),
     toCursor('down', [1, 2]),
   ])('refuses the cursor %s', (after) => {
-    expect(() => pageRequest({ after }, 'up', 2)).toThrow(AppError);
+    expect(() => pageRequest({ after }, 'up', ['number', 'time'])).toThrow(AppError);
   });
 
   it('refuses a time that is none', () => {
