@@ -166,6 +166,8 @@ export function createAgent(options: AgentOptions): Agent {
   async function append(batch: ReadingsBatch, timeoutMs: number): Promise<unknown> {
     if (batch.epoch !== greetedEpoch)
       throw new AppError('unavailable', 'the server has not heard of the spool’s new epoch yet');
+    if (!spool.isConfirmed())
+      throw new AppError('unavailable', 'what the server has is not written to the spool yet');
     return session.call('appendReadings', batch, timeoutMs);
   }
 

@@ -65,8 +65,10 @@ export interface Spool {
   ack(epoch: string, seq: number): void;
   /** The server will never take this one: it goes to the `refused` table and becomes a gap. */
   refuse(epoch: string, seq: number, reason: string): void;
-  /** Compares with what the server has committed, said by hello. */
+  /** Compares with what the server has committed, said by hello. Tried again while the disk fails. */
   reconcile(epoch: string, serverAckedSeq: number): void;
+  /** The comparison is made and on disk: only then may be sent what peek gives. */
+  isConfirmed(): boolean;
   epoch(): string;
   /** Readings that are on disk and not acknowledged. */
   waiting(): number;
@@ -86,11 +88,12 @@ export function createSpool(options: SpoolOptions): Spool {
   let buffer: Reading[] = [];
   /** Dropped from the buffer before they got a number. */
   let unnumbered = 0;
-  /** An acknowledgement, or the end of being unverified, that is not on disk yet. */
+  /** An acknowledgement that is not on disk yet. */
   let stateChanged = false;
   let lastMarkAt = 0;
   let retryAtMs = 0;
   let cancelTick: (() => void) | undefined;
+  let cancelReconcile: (() => void) | undefined;
   const lost: SpoolStats['lost'] = { spoolFull: 0, tooOld: 0, diskFull: 0, refused: 0 };
 
   function storeBuffered(db: DatabaseSync, next: SpoolState): void {
@@ -181,6 +184,36 @@ export function createSpool(options: SpoolOptions): Spool {
     schedule();
   }
 
+  /**
+   * On disk before anything is sent: from then on the server may know more than this file. What was
+   * sent without would be renumbered after a restart, and stored twice.
+   */
+  function reconcile(epoch: string, serverAckedSeq: number): void {
+    cancelReconcile?.();
+    cancelReconcile = undefined;
+    const { epoch: own, unverifiedFrom } = store.state();
+    if (epoch !== own) return;
+    const hasLostCommits = unverifiedFrom !== undefined && serverAckedSeq >= unverifiedFrom;
+    if (!hasLostCommits) ack(epoch, serverAckedSeq);
+    if (unverifiedFrom === undefined) return;
+    const settle = (db: DatabaseSync, next: SpoolState) => {
+      if (hasLostCommits) renumber(db, next, unverifiedFrom);
+      else next.unverifiedFrom = undefined;
+      return true;
+    };
+    if (!store.guard(() => store.commit(settle), false)) {
+      cancelReconcile = clock.after(retryDiskMs, () => reconcile(epoch, serverAckedSeq));
+      return;
+    }
+    if (!hasLostCommits) return;
+    options.logger.error(
+      { serverAckedSeq, unverifiedFrom },
+      'the spool has lost commits: its numbering begins anew',
+    );
+    lastMarkAt = 0;
+    options.onNewEpoch?.();
+  }
+
   function waiting(): number {
     const { nextSeq, ackedSeq } = store.state();
     return nextSeq - 1 - ackedSeq - store.read((db) => countMissing(db, ackedSeq), 0);
@@ -209,26 +242,8 @@ export function createSpool(options: SpoolOptions): Spool {
       );
       if (moved) lost.refused += 1;
     },
-    reconcile(epoch, serverAckedSeq) {
-      const { epoch: own, unverifiedFrom } = store.state();
-      if (epoch !== own) return;
-      if (unverifiedFrom !== undefined && serverAckedSeq >= unverifiedFrom) {
-        options.logger.error(
-          { serverAckedSeq, unverifiedFrom },
-          'the spool has lost commits: its numbering begins anew',
-        );
-        store.guard(() => store.commit((db, next) => renumber(db, next, unverifiedFrom)), undefined);
-        lastMarkAt = 0;
-        options.onNewEpoch?.();
-        return;
-      }
-      ack(epoch, serverAckedSeq);
-      if (unverifiedFrom === undefined) return;
-      // On disk before anything is sent: from here on the server may know more than this file.
-      store.note({ unverifiedFrom: undefined });
-      stateChanged = true;
-      flush();
-    },
+    reconcile,
+    isConfirmed: () => store.state().unverifiedFrom === undefined,
     epoch: () => store.state().epoch,
     waiting,
     stats() {
@@ -250,6 +265,7 @@ export function createSpool(options: SpoolOptions): Spool {
       flush();
       cancelTick?.();
       cancelTick = undefined;
+      cancelReconcile?.();
       store.close();
     },
   };

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createSpool, type Spool, type SpoolOptions } from '../../../board-agent/spool/spool.ts';
 import { parseReadingsBatch, readingsLimits } from '../../../common/wamp/readings.ts';
 import { createFakeClock, type FakeClock, silent } from './fakes.ts';
@@ -51,6 +51,19 @@ function close(spool: Spool): void {
 function fill(spool: Spool, count: number, from = 0): void {
   for (let index = 0; index < count; index += 1)
     spool.add({ stream: temperature, at: clock.now(), value: from + index });
+}
+
+/** From now on nothing can be written, until the result is called. */
+function breakDisk(): () => void {
+  const { exec } = DatabaseSync.prototype;
+  const broken = vi.spyOn(DatabaseSync.prototype, 'exec').mockImplementation(function (
+    this: DatabaseSync,
+    sql,
+  ) {
+    if (sql.startsWith('BEGIN')) throw Object.assign(new Error('disk I/O error'), { errcode: 10 });
+    exec.call(this, sql);
+  });
+  return () => broken.mockRestore();
 }
 
 const values = (spool: Spool, max = 1000) => spool.peek(max)?.readings.map(([, , value]) => value);
@@ -263,6 +276,40 @@ describe('spool', () => {
     fill(again, 1, 110);
     again.flush();
     expect(values(again)?.length).toBe(11);
+  });
+
+  it('is not to be sent before the answer to hello is on disk, so that a restart renumbers nothing', async () => {
+    const spool = open();
+    fill(spool, 3);
+    spool.flush();
+    expect(spool.isConfirmed()).toBe(false);
+    const heal = breakDisk();
+    spool.reconcile(spool.epoch(), 0);
+    expect(spool.isConfirmed()).toBe(false);
+    heal();
+    await clock.advance(5000);
+    expect(spool.isConfirmed()).toBe(true);
+    close(spool);
+    const again = open();
+    again.reconcile(again.epoch(), 2);
+    expect(again.epoch()).toBe(spool.epoch());
+    expect(values(again)).toEqual([2]);
+  });
+
+  it('renumbers later when it cannot now, and sends nothing under the old numbers meanwhile', async () => {
+    const spool = open();
+    fill(spool, 3);
+    spool.flush();
+    const before = spool.epoch();
+    const heal = breakDisk();
+    spool.reconcile(before, 7);
+    expect(spool.epoch()).toBe(before);
+    expect(spool.isConfirmed()).toBe(false);
+    heal();
+    await clock.advance(5000);
+    expect(spool.epoch()).not.toBe(before);
+    expect(spool.isConfirmed()).toBe(true);
+    expect(values(spool)).toEqual([0, 1, 2]);
   });
 
   it('takes over what the server has when the acknowledgement was lost', () => {
