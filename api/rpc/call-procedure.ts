@@ -84,7 +84,8 @@ async function callBoard({ relay, audit, metrics }: RpcParts, run: Run): Promise
 async function findTarget({ database, memory }: RpcParts, request: Request): Promise<BoardAccess> {
   const { principal, path, query } = request;
   const target = await memory.recall(
-    `board ${principal.kind}:${principal.id} ${path.board} ${query.tenant ?? ''}`,
+    // References may hold any character.
+    JSON.stringify(['board', principal.kind, principal.id, path.board, query.tenant]),
     () => database.read((manager) => getBoardAccess(manager, request)),
     // One that is offline may be back any moment; one that has left since is refused by its relay.
     ({ session }) => session !== null,

@@ -118,6 +118,18 @@ describe('calls over HTTP', () => {
     });
   });
 
+  it('go to the board that was asked for, however alike two references look', async () => {
+    const there = await rows.tenant('y');
+    const boards = [await rows.board(there, 'x y'), await rows.board(there, 'x')];
+    for (const each of boards) await rows.session(each);
+    const key = await rows.key(there);
+    relay.received.length = 0;
+    // The database takes `y ` for `y`.
+    for (const path of ['x%20y/rpc/ping', 'x/rpc/ping?tenant=y%20'])
+      expect((await call(path, {}, { token: key.token })).status).toBe(200);
+    expect(relay.received.map(({ boardUuid }) => boardUuid)).toEqual(boards);
+  });
+
   it('see at once what was changed through this process', async () => {
     const away = await rows.board(tenant, 'soon-gone');
     await rows.session(away);
