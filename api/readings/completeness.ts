@@ -15,7 +15,10 @@ interface GapRow {
   createdAt: Date;
 }
 
-/** Newest first. */
+/**
+ * Newest first.
+ * @param manager of a transaction: fences and their gaps must be of one moment
+ */
 export async function listCompleteness(manager: EntityManager, boardUuid: string): Promise<Completeness[]> {
   const spools: BoardSpool[] = await manager.query(
     `SELECT id, epoch, acked_seq AS ackedSeq, received, lost, misdated, created_at AS createdAt, updated_at AS updatedAt

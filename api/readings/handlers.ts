@@ -69,7 +69,7 @@ export function createReadingsHandlers({ database, stopping }: ReadingsDeps): Ha
     },
 
     async getCompleteness(request) {
-      const items = await database.read(async (manager) => {
+      const items = await database.transaction(async (manager) => {
         const board = await getBoardAccess(manager, request);
         return listCompleteness(manager, board.uuid);
       });
