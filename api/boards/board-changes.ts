@@ -191,7 +191,7 @@ export async function deleteBoardRow(
   ]);
 }
 
-/** The event of its end is not wanted: the caller's own says more. */
+/** Its event is not wanted: of a revoked board the caller's own says more, and a deleted one has none to tell. */
 async function endLiveSession(manager: EntityManager, boardUuid: string): Promise<void> {
   const live = (await manager.query(
     'SELECT id, board_uuid AS boardUuid FROM board_sessions WHERE board_uuid = ? AND live = 1',
