@@ -34,8 +34,7 @@ export function deliver(options: RelayRequest): Promise<Delivery> {
     let sent = false;
     let connecting: NodeJS.Timeout | undefined;
     const outgoing = request({
-      ...addressOf(options.relayUrl),
-      path: options.path,
+      ...addressOf(options.relayUrl, options.path),
       method: 'POST',
       agent: options.agent,
       headers: {
@@ -71,19 +70,23 @@ export function deliver(options: RelayRequest): Promise<Delivery> {
   });
 }
 
-const addresses = new Map<string, { hostname: string; port: string }>();
+const addresses = new Map<string, { hostname: string; port: string; prefix: string }>();
 
 /** Parsed once: parsing takes as long as all else that is done for a request here. */
-function addressOf(relayUrl: string): { hostname: string; port: string } {
+function addressOf(relayUrl: string, path: string): { hostname: string; port: string; path: string } {
   let address = addresses.get(relayUrl);
   if (address === undefined) {
-    const { hostname, port } = new URL(relayUrl);
-    address = { hostname: hostname.replace(/^\[|\]$/g, ''), port };
+    const { hostname, port, pathname } = new URL(relayUrl);
+    address = {
+      hostname: hostname.replace(/^\[|\]$/g, ''),
+      port,
+      prefix: pathname.replace(/\/$/, ''),
+    };
     // One per life of an agent.
     if (addresses.size > 1000) addresses.clear();
     addresses.set(relayUrl, address);
   }
-  return address;
+  return { hostname: address.hostname, port: address.port, path: address.prefix + path };
 }
 
 /** A board's answer fits in one WAMP message, 1 MiB; the rest is room for what the relay adds. */

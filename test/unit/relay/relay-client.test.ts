@@ -44,6 +44,17 @@ describe('the relay client', () => {
 
   const result = { result: { pong: true }, durationMs: 1.5 };
 
+  it('calls below the path under which a relay is reached', async () => {
+    const paths: (string | undefined)[] = [];
+    const behind = await relay('a', (request, response) => {
+      paths.push(request.url);
+      answerJson(response, 200, result);
+    });
+    behind.agent.relayUrl += '/cells/one/';
+    await clientOf([behind]).call('default', call);
+    expect(paths).toEqual(['/cells/one/relay/rpc']);
+  });
+
   it('posts the call with the key and gives back the result', async () => {
     let authorization: string | undefined;
     const only = await relay('a', (request, response) => {
