@@ -40,6 +40,8 @@ export function createRpcHandlers(parts: RpcParts): HandlersOf<'callProcedure'> 
       const gone = new AbortController();
       const leave = () => gone.abort();
       response.once('close', leave);
+      // It may have left while its board was looked for.
+      if (response.destroyed) leave();
       try {
         const run = { request, target, endsAt, signal: gone.signal };
         if (!wantsProgress(request.http.request)) return { status: 200, body: await callBoard(parts, run) };
