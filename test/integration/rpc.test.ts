@@ -103,18 +103,23 @@ describe('calls over HTTP', () => {
       return ((await count()) - before) / times;
     };
 
-    it('cost two queries', async () => {
-      const keys = await Promise.all(Array.from({ length: times }, () => rows.key(tenant)));
-      const perCall = await asked((index) =>
-        call(`${board}/rpc/ping`, {}, { token: keys[index]?.token ?? '' }),
-      );
-      expect(perCall).toBeGreaterThanOrEqual(2);
-      expect(perCall).toBeLessThan(3);
-    });
+    /** The server counts for other test files too: measured again until they are quiet. */
+    const costs = (range: { min: number; below: number }, measure: () => Promise<number>) =>
+      until('the expected number of queries', async () => {
+        const perCall = await measure();
+        expect(perCall).toBeGreaterThanOrEqual(range.min);
+        return perCall < range.below;
+      });
+
+    it('cost two queries', () =>
+      costs({ min: 2, below: 3 }, async () => {
+        const keys = await Promise.all(Array.from({ length: times }, () => rows.key(tenant)));
+        return asked((index) => call(`${board}/rpc/ping`, {}, { token: keys[index]?.token ?? '' }));
+      }));
 
     it('cost none when they follow one another', async () => {
       await call(`${board}/rpc/ping`);
-      expect(await asked(() => call(`${board}/rpc/ping`))).toBeLessThan(1);
+      await costs({ min: 0, below: 1 }, () => asked(() => call(`${board}/rpc/ping`)));
     });
   });
 
