@@ -205,6 +205,8 @@ export function createSpool(options: SpoolOptions): Spool {
       cancelReconcile = clock.after(retryDiskMs, () => reconcile(epoch, serverAckedSeq));
       return;
     }
+    // What has been measured on the way goes with the first batch.
+    flush();
     if (!hasLostCommits) return;
     options.logger.error(
       { serverAckedSeq, unverifiedFrom },
