@@ -6,12 +6,13 @@ import {
   dayMs,
   dropPartition,
   listPartitions,
+  startOfDay,
 } from '../../common/db/queries/partitions.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { Rules } from '../config.ts';
 import type { ConductorMetrics } from '../metrics.ts';
 import type { TaskContext } from '../scheduler.ts';
-import { planPartitions, startOfDay } from './partition-plan.ts';
+import { planPartitions } from './partition-plan.ts';
 
 /** A change that had to wait for too long held up others: it comes again with the next try of the slot. */
 const once = { deadlineMs: 0 };

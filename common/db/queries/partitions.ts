@@ -18,6 +18,23 @@ const doneByAnother = new Set([1493, 1507, 1517]);
  */
 const waitSeconds = 1;
 
+export function startOfDay(at: number): number {
+  return Math.floor(at / dayMs) * dayMs;
+}
+
+/** Partitions for the days from `endAt`, where the last one ends, to the one that holds `at`. */
+export function listMissingDays(endAt: number, at: number): DayPartition[] {
+  const missing: DayPartition[] = [];
+  for (let beforeAt = endAt + dayMs; beforeAt <= startOfDay(at) + dayMs; beforeAt += dayMs)
+    missing.push({ name: partitionName(beforeAt), beforeAt });
+  return missing;
+}
+
+/** Named by the day it holds. */
+function partitionName(beforeAt: number): string {
+  return `p${new Date(beforeAt - dayMs).toISOString().slice(0, 10).replaceAll('-', '')}`;
+}
+
 /** In ascending order. */
 export async function listPartitions(manager: EntityManager): Promise<DayPartition[]> {
   const rows = (await manager.query(

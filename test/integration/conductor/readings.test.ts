@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { dayMs, listPartitions } from '../../../common/db/queries/partitions.ts';
+import { dayMs, listPartitions, startOfDay } from '../../../common/db/queries/partitions.ts';
 import { hourMs } from '../../../common/db/queries/rollups.ts';
 import type { ReadingTuple } from '../../../common/wamp/readings.ts';
 import { clearDeletedBoards } from '../../../conductor/tasks/deleted-boards.ts';
-import { planPartitions, startOfDay } from '../../../conductor/tasks/partition-plan.ts';
+import { planPartitions } from '../../../conductor/tasks/partition-plan.ts';
 import { keepPartitions } from '../../../conductor/tasks/partitions.ts';
 import { trimStreams } from '../../../conductor/tasks/retention.ts';
 import { rollDirtyHours } from '../../../conductor/tasks/rollups.ts';

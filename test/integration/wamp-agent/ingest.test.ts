@@ -58,6 +58,22 @@ async function stored(boardUuid: string) {
 }
 
 describe('readings', () => {
+  it('find their days when no conductor has made any for long', async () => {
+    const names = await fixture.rows(
+      `SELECT partition_name AS name FROM information_schema.partitions
+       WHERE table_schema = DATABASE() AND table_name = 'readings'
+         AND CAST(partition_description AS UNSIGNED) > ?`,
+      [Date.now()],
+    );
+    const list = names.map((row) => row.name as string).join(', ');
+    await fixture.sql.query(`ALTER TABLE readings DROP PARTITION ${list}`);
+    const ingest = await newIngest();
+    const { uuid } = await seedBoard(fixture, tenantId);
+    const readings: ReadingTuple[] = [[0, Date.now(), 1]];
+    await ingest.append(uuid, { epoch: randomUUID(), from: 1, streams: [level], readings });
+    expect(await stored(uuid)).toMatchObject({ readings: 1, received: 1, misdated: 0 });
+  });
+
   it('are stored once when every batch comes through two agents at once', async () => {
     const ingests = [await newIngest(), await newIngest()];
     const boards = await Promise.all(Array.from({ length: 8 }, () => seedBoard(fixture, tenantId)));
