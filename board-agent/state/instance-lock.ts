@@ -25,7 +25,11 @@ export function acquireLock(stateDir: string, name: 'agent' | 'enrol'): Instance
     if (!String(error).includes('locked')) throw error;
     throw new AppError('conflict', `another process (pid ${readHolder(holderPath)}) uses ${stateDir}`);
   }
-  writeFileAtomic(holderPath, `${process.pid}\n`, { mode: 0o644, durable: false });
+  try {
+    writeFileAtomic(holderPath, `${process.pid}\n`, { mode: 0o644, durable: false });
+  } catch {
+    // The disk is full: the lock holds without, and the agent must run then too.
+  }
   return { release: () => db.close() };
 }
 
