@@ -46,12 +46,16 @@ export async function createOnce<Id extends OperationId>(
   const slot = createSlot(request, key);
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await database.transaction(async (manager) => {
-        await takeSlot(manager, slot);
-        const answer = await work(manager);
-        await fillSlot(manager, slot, answer);
-        return answer;
-      });
+      return await database.transaction(
+        async (manager) => {
+          await takeSlot(manager, slot);
+          const answer = await work(manager);
+          await fillSlot(manager, slot, answer);
+          return answer;
+        },
+        // After a commit of unknown outcome the taken key tells what happened.
+        { repeatable: true },
+      );
     } catch (error) {
       if (!isDuplicate(error, 'PRIMARY') || attempt >= 2) throw error;
       const stored = await database.read((manager) => findStored(manager, slot));
