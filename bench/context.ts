@@ -9,6 +9,9 @@ import { join } from 'node:path';
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
 import { agentSocketPath } from '../bin/stack/crossbar.ts';
 import { generateKeyPair } from '../board-agent/session/cryptosign.ts';
+import { faultKind } from '../common/db/fault-kind.ts';
+import { withRetry } from '../common/runtime/backoff.ts';
+import { hashToken, randomToken } from '../common/runtime/secrets.ts';
 import { startStack, type TestStack } from '../test/harness/stack.ts';
 import { type BoardsProcess, startBoardsProcess } from './boards/host.ts';
 import type { BoardKeys, Router } from './boards/messages.ts';
@@ -29,7 +32,9 @@ export interface BenchContext {
   register(count: number): Promise<BoardKeys[]>;
   boardsProcess: BoardsProcess;
   /** POST over HTTP with keep-alive; throws for anything but 200. */
-  callHttp(board: string, procedure: string): Promise<void>;
+  callHttp(board: string, procedure: string, key?: string): Promise<void>;
+  /** Further API keys that may call every board. */
+  makeKeys(count: number): Promise<string[]>;
   /** Statements that the database has been asked, by all its clients. */
   questions(): Promise<number>;
   pid(name: string): number;
@@ -47,13 +52,23 @@ export async function createContext(): Promise<BenchContext> {
   let raw: Promise<RawSession> | undefined;
   let rawRouter: Promise<RawRouter> | undefined;
 
-  async function register(count: number): Promise<BoardKeys[]> {
+  async function tenantId(): Promise<string> {
     const [[tenant]] = await database.query<RowDataPacket[]>('SELECT id FROM tenants LIMIT 1');
+    return String(tenant?.id);
+  }
+
+  async function register(count: number): Promise<BoardKeys[]> {
+    const tenant = await tenantId();
     const made = Array.from({ length: count }, () => ({ uuid: randomUUID(), ...generateKeyPair() }));
     const now = new Date();
-    await database.query('INSERT INTO boards (uuid, tenant_id, name, created_at, updated_at) VALUES ?', [
-      made.map(({ uuid }) => [uuid, tenant?.id, `bench-${uuid}`, now, now]),
-    ]);
+    // Locks of the servers' own work are met like by anybody else.
+    await withRetry(
+      () =>
+        database.query('INSERT INTO boards (uuid, tenant_id, name, created_at, updated_at) VALUES ?', [
+          made.map(({ uuid }) => [uuid, tenant, `bench-${uuid}`, now, now]),
+        ]),
+      retryLocks,
+    );
     await database.query(
       'INSERT INTO board_credentials (id, board_uuid, public_key, state, created_at) VALUES ?',
       [made.map(({ uuid, publicKey }) => [randomUUID(), uuid, publicKey, 'active', now])],
@@ -85,7 +100,21 @@ export async function createContext(): Promise<BenchContext> {
       online = count;
       return known.slice(0, count);
     },
-    callHttp: (board, procedure) => post(agent, stack, `/v1/boards/${board}/rpc/${procedure}`),
+    callHttp: (board, procedure, key = stack.admin.apiKey) =>
+      post({ agent, key, url: `${stack.apiUrl}/v1/boards/${board}/rpc/${procedure}` }),
+    async makeKeys(count) {
+      const tenant = await tenantId();
+      const now = new Date();
+      const made = Array.from({ length: count }, () => ({
+        id: randomUUID(),
+        key: `bw_bench_${randomToken()}`,
+      }));
+      await database.query(
+        'INSERT INTO api_keys (id, tenant_id, name, secret_hash, role, created_by, created_at) VALUES ?',
+        [made.map(({ id, key }) => [id, tenant, id, hashToken(key), 'manager_iot_project', 'bench', now])],
+      );
+      return made.map(({ key }) => key);
+    },
     async questions() {
       const [[row]] = await database.query<RowDataPacket[]>("SHOW GLOBAL STATUS LIKE 'Questions'");
       return Number(row?.Value);
@@ -115,14 +144,20 @@ async function openRaw(stack: TestStack): Promise<RawSession> {
 }
 
 const emptyBody = '{}';
+const retryLocks = {
+  baseMs: 50,
+  capMs: 500,
+  deadlineMs: 10_000,
+  retryable: (error: unknown) => faultKind(error) === 'rollback',
+};
 
-function post(agent: Agent, stack: TestStack, path: string): Promise<void> {
+function post({ agent, key, url }: { agent: Agent; key: string; url: string }): Promise<void> {
   return new Promise((resolve, reject) => {
-    const outgoing = request(`${stack.apiUrl}${path}`, {
+    const outgoing = request(url, {
       method: 'POST',
       agent,
       headers: {
-        authorization: `Bearer ${stack.admin.apiKey}`,
+        authorization: `Bearer ${key}`,
         'content-type': 'application/json',
         'content-length': emptyBody.length,
       },
@@ -134,12 +169,12 @@ function post(agent: Agent, stack: TestStack, path: string): Promise<void> {
       });
       response.on('end', () => {
         if (response.statusCode === 200) resolve(JSON.parse(text));
-        else reject(new Error(`${path}: ${response.statusCode} ${text}`));
+        else reject(new Error(`${url}: ${response.statusCode} ${text}`));
       });
     });
     outgoing.on('error', reject);
     // Calls have 30 s: whatever takes longer is a fault of the product, not of a busy machine.
-    outgoing.setTimeout(40_000, () => outgoing.destroy(new Error(`${path}: no answer`)));
+    outgoing.setTimeout(40_000, () => outgoing.destroy(new Error(`${url}: no answer`)));
     outgoing.end(emptyBody);
   });
 }

@@ -2,6 +2,7 @@
  * `npm run bench`: what Boardwalk costs, against its bare parts in the same run, on loopback. Starts a
  * stack of its own and stops it. `BENCH_ONLY=rpc.throughput,joins` picks measurements by their names.
  */
+import { messageOf } from '../common/runtime/app-error.ts';
 import { type BenchContext, createContext } from './context.ts';
 import { describeMachine, printTable, type Result, writeResults } from './results.ts';
 import { measureCost } from './rows/cost.ts';
@@ -69,7 +70,7 @@ async function main(): Promise<void> {
     try {
       results.push(...((await measurements[name]?.(context)) ?? []));
     } catch (error) {
-      console.error(`      ${name} failed:`, error);
+      console.error(`      ${name} failed: ${messageOf(error).slice(0, 300)}`);
       process.exitCode = 1;
     }
   }

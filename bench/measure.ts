@@ -8,11 +8,14 @@ export function quantile(values: readonly number[], share: number): number {
 export const median = (values: readonly number[]) => quantile(values, 0.5);
 
 /** Milliseconds that each of `count` calls took, one after the other. */
-export async function timeSequential(count: number, call: () => Promise<unknown>): Promise<number[]> {
+export async function timeSequential(
+  count: number,
+  call: (index: number) => Promise<unknown>,
+): Promise<number[]> {
   const times: number[] = [];
   for (let done = 0; done < count; done += 1) {
     const startedAt = performance.now();
-    await call();
+    await call(done);
     times.push(performance.now() - startedAt);
   }
   return times;

@@ -1,4 +1,4 @@
-/** One gateway: readings into its spool as a source gives them, and out of it as the agent sends them. */
+/** One gateway that was away: a filled spool, emptied as the agent does it. */
 import { systemClock } from '../../board-agent/clock.ts';
 import { createReadingsSender } from '../../board-agent/readings-sender.ts';
 import { createSpool } from '../../board-agent/spool/spool.ts';
@@ -7,9 +7,10 @@ import type { SimulatedBoard } from './simulated-board.ts';
 import { streams } from './simulated-board.ts';
 
 const logger = createLogger('bench-boards', 'silent');
-const perTick = 500;
+/** The spool buffers 20,000 readings at the most before it has to write. */
+const perFlush = 10_000;
 
-/** Milliseconds from the first reading to the acknowledgement of the last. */
+/** Milliseconds from the first batch to the acknowledgement of the last. */
 export async function ingest(
   board: SimulatedBoard,
   options: { uuid: string; readings: number; batch: number; spoolPath: string },
@@ -36,20 +37,17 @@ export async function ingest(
     },
     onFailure: done.reject,
   });
+  for (let added = 0; added < readings; added += perFlush) {
+    for (let index = 0; index < perFlush; index += 1)
+      spool.add({ stream: streams[index % streams.length]!, at: Date.now(), value: Math.sin(added + index) });
+    spool.flush();
+  }
   // The server has to know the spool's epoch before its first batch.
   await greet(board, spool.epoch());
   spool.reconcile(spool.epoch(), 0);
 
   const startedAt = performance.now();
   const sending = sender.run(stop.signal);
-  for (let added = 0; added < readings; added += perTick) {
-    for (let index = 0; index < perTick; index += 1)
-      spool.add({ stream: streams[index % streams.length]!, at: Date.now(), value: Math.sin(added + index) });
-    // The spool buffers 20,000 readings at the most, and writes every 200 ms by itself.
-    if (added % 10_000 === 0) spool.flush();
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  spool.flush();
   await done.promise;
   const ms = performance.now() - startedAt;
   stop.abort();

@@ -18,7 +18,7 @@ export type Command =
   | { do: 'leave' }
   /** Every joined board sends a batch each second. */
   | { do: 'fan-in'; seconds: number; warmUpSeconds: number; readingsPerBatch: number }
-  /** The first joined board takes readings into its spool and sends all of it. */
+  /** The first joined board sends a filled spool. */
   | { do: 'ingest'; readings: number; batch: number; spoolPath: string }
   /** The first bare session pushes batches like those, one after the other. */
   | { do: 'push-raw'; readings: number; batch: number }

@@ -97,23 +97,27 @@ async function makeYear({ database, register }: BenchContext): Promise<Year> {
       [row?.id, fromAt],
     );
   }
-  for (const level of [60, 3600]) await rollUp(database, Number(row?.id), fromAt, level);
+  await rollUp(database, Number(row?.id), fromAt);
   return { board: board.uuid, stream, fromAt, toAt };
 }
 
-/** As the conductor would have done hour by hour. */
-async function rollUp(
-  database: BenchContext['database'],
-  streamId: number,
-  fromAt: number,
-  level: number,
-): Promise<void> {
+/** As the conductor would have done hour by hour: minutes of readings, hours of minutes. */
+async function rollUp(database: BenchContext['database'], streamId: number, fromAt: number): Promise<void> {
+  const columns =
+    'INSERT INTO reading_rollups (stream_id, level, at, reading_count, min, max, sum, first, last)';
+  for (let day = 0; day < days; day += daysPerStatement) {
+    const [from, to] = [fromAt + day * dayMs, fromAt + (day + daysPerStatement) * dayMs];
+    await database.query(
+      `${columns} SELECT stream_id, 60, at - at % 60000, COUNT(*), MIN(value_number), MAX(value_number),
+              SUM(value_number), MIN(value_number), MAX(value_number)
+       FROM readings WHERE stream_id = ? AND at >= ? AND at < ? GROUP BY at - at % 60000`,
+      [streamId, from, to],
+    );
+  }
   await database.query(
-    `INSERT INTO reading_rollups (stream_id, level, at, reading_count, min, max, sum, first, last)
-     SELECT stream_id, ?, at - at % ?, COUNT(*), MIN(value_number), MAX(value_number), SUM(value_number),
-            MIN(value_number), MAX(value_number)
-     FROM readings WHERE stream_id = ? AND at >= ? GROUP BY at - at % ?`,
-    [level, level * 1000, streamId, fromAt, level * 1000],
+    `${columns} SELECT stream_id, 3600, at - at % 3600000, SUM(reading_count), MIN(min), MAX(max), SUM(sum), MIN(first), MAX(last)
+     FROM reading_rollups WHERE stream_id = ? AND level = 60 GROUP BY at - at % 3600000`,
+    [streamId],
   );
 }
 
