@@ -57,18 +57,31 @@ async function install(options: {
   const pip = await findPip(options);
   const uv = await findUv(options, pip);
   if (uv !== undefined) {
-    const env = { ...process.env, UV_PYTHON_DOWNLOADS: 'never', UV_NO_CONFIG: '1', UV_NO_CACHE: '1' };
-    await run(uv, ['venv', '--quiet', '--python', python, venv], { ...runOptions, env });
-    await run(
-      uv,
-      ['pip', 'install', '--quiet', '--python', join(venv, 'bin/python'), '--requirement', requirements],
-      { ...runOptions, env },
-    );
-    return;
+    try {
+      await installWithUv(uv, { python, venv, runOptions });
+      return;
+    } catch {
+      // It knows neither pip's configuration nor the machine's certificates; pip, which brought it, does.
+      options.signal?.throwIfAborted();
+      await rm(venv, { recursive: true, force: true });
+    }
   }
   await run(python, ['-m', 'venv', '--without-pip', venv], runOptions);
   const [program, ...args] = pip(join(venv, 'bin/python'));
   await run(program, [...args, 'install', '--quiet', '--requirement', requirements], runOptions);
+}
+
+async function installWithUv(
+  uv: string,
+  { python, venv, runOptions }: { python: string; venv: string; runOptions: { signal?: AbortSignal } },
+): Promise<void> {
+  const env = { ...process.env, UV_PYTHON_DOWNLOADS: 'never', UV_NO_CONFIG: '1', UV_NO_CACHE: '1' };
+  await run(uv, ['venv', '--quiet', '--python', python, venv], { ...runOptions, env });
+  await run(
+    uv,
+    ['pip', 'install', '--quiet', '--python', join(venv, 'bin/python'), '--requirement', requirements],
+    { ...runOptions, env },
+  );
 }
 
 /** `python3` or the newest one beside it that is new enough. */
