@@ -1,7 +1,9 @@
 /** The conductor's HTTP port: health, readiness, metrics, and nothing else. */
+
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../common/runtime/app-error.ts';
+import { within } from '../common/runtime/within.ts';
 
 export interface StatusServerOptions {
   host: string;
@@ -48,6 +50,9 @@ export async function startStatusServer(options: StatusServerOptions): Promise<S
   };
 }
 
+/** A frozen database is not ready either. */
+const readyLimitMs = 5000;
+
 async function answer(options: StatusServerOptions, path: string | undefined): Promise<Answer> {
   const json = (status: number, body: object) => ({
     status,
@@ -57,7 +62,7 @@ async function answer(options: StatusServerOptions, path: string | undefined): P
   if (path === '/healthz') return json(200, { status: 'ok', uptimeSeconds: process.uptime() });
   if (path === '/readyz') {
     try {
-      await options.checkReady();
+      await within(readyLimitMs, options.checkReady());
       return json(200, { status: 'ready', checks: { database: 'ok' } });
     } catch {
       return json(503, { status: 'not-ready', checks: { database: 'failed' } });

@@ -16,7 +16,7 @@ const maxKeys = 10_000;
 export function createAttemptLimit({
   attempts,
   windowMs,
-  now = Date.now,
+  now = () => performance.now(),
 }: AttemptLimitOptions): AttemptLimit {
   const failures = new Map<string, number[]>();
 

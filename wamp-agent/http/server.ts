@@ -4,9 +4,13 @@ import type { AddressInfo } from 'node:net';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import { secretsEqual } from '../../common/runtime/secrets.ts';
+import { within } from '../../common/runtime/within.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Route } from '../relay/routes.ts';
 import { answerError, answerJson } from './answers.ts';
+
+/** A frozen router or database is not ready either. */
+const readyLimitMs = 5000;
 
 export interface AgentServerOptions {
   host: string;
@@ -54,7 +58,7 @@ export async function startServer(options: AgentServerOptions): Promise<AgentSer
   async function ready(response: ServerResponse): Promise<void> {
     const checks = await Promise.all(
       Object.entries(options.readiness).map(async ([name, check]) => {
-        const fault = await check().then(
+        const fault = await within(readyLimitMs, check()).then(
           () => undefined,
           (error: unknown) => (error instanceof Error ? error.message : String(error)),
         );

@@ -78,6 +78,11 @@ export function createRelay(options: RelayOptions): Relay {
   }
 
   async function callBoard(call: RelayCall, control: CallControl, endsAt: number): Promise<unknown> {
+    // Looking the board up may have taken all the time there was: then it is not bothered.
+    if (control.signal?.aborted)
+      throw new AppError('relay-unavailable', 'the caller went away', { details: { mayHaveRun: false } });
+    if (endsAt <= performance.now())
+      throw new AppError('deadline-exceeded', `no answer within ${call.timeoutMs} ms`);
     const end = new AbortController();
     const over = Promise.withResolvers<never>();
     const giveUp = (error: AppError) => {
@@ -100,7 +105,6 @@ export function createRelay(options: RelayOptions): Relay {
           ...(control.onProgress && { onProgress: control.onProgress }),
         },
       );
-      if (control.signal?.aborted) onGone();
       return await Promise.race([answer, over.promise]);
     } finally {
       clearTimeout(timer);
