@@ -1,20 +1,25 @@
 /** Strangers and boards that mean harm: what they send may end their own session, and nothing else. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { agentUris } from '../../../common/wamp/uris.ts';
+import { generateKeyPair } from '../../../board-agent/session/cryptosign.ts';
+import { agentUris, boardProcedureUri } from '../../../common/wamp/uris.ts';
+import { until } from '../../harness/until.ts';
 import {
   type Fixture,
   greet,
   helloOf,
   joinBoard,
+  joinService,
   relay,
   rpcBody,
   type SeededBoard,
   seedBoard,
+  seedCode,
+  seedKey,
   seedTenant,
   startFixture,
 } from './fixture.ts';
-import { answerOf } from './raw-wamp.ts';
+import { answerOf, join } from './raw-wamp.ts';
 
 let fixture: Fixture;
 let tenantId: string;
@@ -92,6 +97,37 @@ describe('a joined board', () => {
     await expectUnharmed();
   });
 
+  it('cannot speak for another board as the origin of a forwarded call', async () => {
+    const victim = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, board);
+    const asVictim = { forward_for: [{ session: 4711, authid: victim.uuid, authrole: 'board' }] };
+    const batch = {
+      epoch: randomUUID(),
+      from: 1,
+      streams: [{ name: 'lab/level', type: 'number', unit: '' }],
+      readings: [[0, 1, 666]],
+    };
+    for (const [uri, kwargs] of [
+      [agentUris.appendReadings, batch],
+      [agentUris.heartbeat, { sentAt: 1 }],
+      [agentUris.hello, helloOf()],
+    ] as const)
+      await expect(session.callText(uri, JSON.stringify(kwargs), asVictim)).rejects.toMatchObject({
+        uri: 'wamp.error.not_authorized',
+      });
+    const stored = await fixture.rows('SELECT * FROM streams WHERE board_uuid = ?', [victim.uuid]);
+    expect(stored).toEqual([]);
+    await until('the audit names who did it', async () => {
+      const rows = await fixture.rows(
+        "SELECT * FROM audit_events WHERE action = 'wamp-call' AND result = 'not-authorized' AND actor = ?",
+        [board.uuid],
+      );
+      return rows.length > 0;
+    });
+    await session.leave();
+    await expectUnharmed();
+  });
+
   it('answers a call with a number that is none: the caller gets null, the agent stays', async () => {
     const own = await seedBoard(fixture, tenantId);
     const session = await joinBoard(fixture, own);
@@ -102,6 +138,45 @@ describe('a joined board', () => {
     });
     await session.leave();
     await expectUnharmed();
+  });
+});
+
+describe('a service', () => {
+  it('cannot tell a board that somebody else calls', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, own);
+    await greet(session, helloOf(), (_procedure, { details }) => details.caller_authrole);
+    const service = await joinService(fixture, await seedKey(fixture, tenantId));
+    const echo = boardProcedureUri(own.uuid, 'echo');
+    expect(await service.call(echo)).toBe('service');
+    const asAgent = { forward_for: [{ session: 4711, authid: 'agent', authrole: 'agent' }] };
+    await expect(service.callText(echo, '{}', asAgent)).rejects.toMatchObject({
+      uri: 'wamp.error.not_authorized',
+    });
+    await Promise.all([service.leave(), session.leave()]);
+  });
+});
+
+describe('an enrolee', () => {
+  it('is held to its code for as long as it stays: one that expired or was replaced is not spent', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const facts = { agentVersion: '0.1.0' };
+    for (const [change, uri] of [
+      ['expires_at = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND', 'boardwalk.error.enrolment_code_expired'],
+      ['revoked_at = UTC_TIMESTAMP(3)', 'boardwalk.error.enrolment_code_invalid'],
+    ]) {
+      const code = await seedCode(fixture, own.uuid);
+      const url = fixture.router.url;
+      const session = await join({ url, method: 'ticket', authid: 'enrolee', ticket: code });
+      await fixture.sql.query(`UPDATE enrolment_codes SET ${change} WHERE board_uuid = ?`, [own.uuid]);
+      const { publicKey } = generateKeyPair();
+      await expect(session.call(agentUris.enrol, { code, publicKey, facts })).rejects.toMatchObject({ uri });
+      await session.leave();
+    }
+    const credentials = await fixture.rows('SELECT * FROM board_credentials WHERE board_uuid = ?', [
+      own.uuid,
+    ]);
+    expect(credentials).toHaveLength(1);
   });
 });
 

@@ -23,7 +23,7 @@ export interface RawSession {
   readonly ended: Promise<string>;
   call(uri: string, kwargs?: unknown, args?: unknown[]): Promise<unknown>;
   /** The same with kwargs as JSON text, for what no encoder would write. */
-  callText(uri: string, kwargs: string): Promise<unknown>;
+  callText(uri: string, kwargs: string, options?: JsonObject): Promise<unknown>;
   register(
     uri: string,
     options: JsonObject,
@@ -144,7 +144,8 @@ export function join(options: JoinOptions): Promise<RawSession> {
       authid,
       ended: ended.promise,
       call: (uri, kwargs = {}, args = []) => request((each) => [48, each, {}, uri, args, kwargs]),
-      callText: (uri, kwargs) => requestText((each) => `[48,${each},{},"${uri}",[],${kwargs}]`),
+      callText: (uri, kwargs, options = {}) =>
+        requestText((each) => `[48,${each},${JSON.stringify(options)},"${uri}",[],${kwargs}]`),
       async register(uri, registerOptions, handler) {
         const registration = await request((each) => [64, each, registerOptions, uri]);
         if (handler) handlers.set(Number(registration), handler);
