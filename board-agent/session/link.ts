@@ -229,7 +229,8 @@ export const openLink: OpenLink = (options, signal) => {
               uri: details.procedure,
               args,
               kwargs: kwargs as JsonObject,
-              ...(details.caller_authrole && { callerRole: details.caller_authrole }),
+              // The origin of a forwarded call is what its caller wrote.
+              ...(details.caller_authrole && !raw.forward_for && { callerRole: details.caller_authrole }),
               ...(details.caller_authid && { callerAuthid: details.caller_authid }),
               ...(isTraceparent(raw.transaction_hash) && { trace: raw.transaction_hash }),
               ...(progress && { progress: (value: unknown) => progress([value]) }),

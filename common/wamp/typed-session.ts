@@ -25,6 +25,8 @@ export interface WampInvocation {
   kwargs: JsonObject;
   /** undefined when the router does not disclose the caller: its own service session. */
   caller: Caller | undefined;
+  /** The call claims to come from another session than the caller's. */
+  isForwarded?: boolean;
 }
 
 export type InvocationHandler = (invocation: WampInvocation) => Promise<unknown>;
@@ -108,8 +110,9 @@ export async function registerAll(
 async function handle<K extends keyof AgentProcedures>(
   name: K,
   handlers: AgentHandlers,
-  { args, kwargs, caller }: WampInvocation,
+  { args, kwargs, caller, isForwarded = false }: WampInvocation,
 ): Promise<unknown> {
+  if (isForwarded) throw new AppError('not-authorized', 'forwarded calls are not taken');
   if (caller?.role !== callerRoles[name])
     throw new AppError('not-authorized', `${agentUris[name]} is for role ${callerRoles[name]}`);
   if (args.length > 0)

@@ -41,6 +41,7 @@ interface Question {
   action: string;
   match: string;
   invoke: string;
+  isForwarded: boolean;
 }
 
 export interface Answer {
@@ -60,6 +61,8 @@ export function createAuthorizer(options: AuthorizerOptions): InvocationHandler 
   const { directory, keys } = options;
 
   async function decide(question: Question): Promise<Answer> {
+    // A forwarded call shows its callee whoever it names as its origin.
+    if (question.isForwarded) return denied;
     if (question.role === 'board') return decideBoard(question);
     if (question.role !== 'service') return denied;
     const key = await keys.findUsable(question.authid);
@@ -117,7 +120,7 @@ export function matchesProcedure(scopes: readonly string[] | null, procedure: st
 
 function parseQuestion(args: unknown[]): Question {
   const [session, uri, action, options] = args as [Record<string, unknown>, unknown, unknown, unknown];
-  const { match, invoke } = (options ?? {}) as Record<string, unknown>;
+  const { match, invoke, forward_for: origins } = (options ?? {}) as Record<string, unknown>;
   return {
     authid: String(session?.authid ?? ''),
     role: String(session?.authrole ?? ''),
@@ -125,6 +128,7 @@ function parseQuestion(args: unknown[]): Question {
     action: String(action),
     match: String(match ?? 'exact'),
     invoke: String(invoke ?? 'single'),
+    isForwarded: origins !== undefined && origins !== null,
   };
 }
 

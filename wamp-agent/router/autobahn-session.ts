@@ -22,6 +22,7 @@ export interface InvocationDetails {
   caller?: number;
   caller_authid?: string;
   caller_authrole?: string;
+  forward_for?: { session: number; authid: string; authrole: string }[];
 }
 
 export type CancellableCall = Promise<unknown> & { cancel(options: { mode: 'killnowait' }): void };

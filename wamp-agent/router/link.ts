@@ -31,6 +31,7 @@ export interface LinkOptions {
   logger: Logger;
 }
 
+const invocationType = 68;
 /** authid of the static principal; the role has the same name. */
 const agentAuthid = 'agent';
 
@@ -43,6 +44,8 @@ export function openLink(options: LinkOptions): Promise<RouterLink> {
   const waiting = new Set<(error: AppError) => void>();
   const registrations: { unregister(): Promise<unknown> }[] = [];
   const invocations = new Set<Promise<unknown>>();
+  /** kwargs of calls that claim to come from elsewhere. */
+  const forwarded = new WeakSet<object>();
   let progressOfNextCall: ((value: unknown) => void) | undefined;
   let over = false;
 
@@ -69,7 +72,10 @@ export function openLink(options: LinkOptions): Promise<RouterLink> {
   );
   const socket: RawSocket = openRawSocket(options.socketPath, {
     onOpen: () => session.join(options.realm, ['ticket'], agentAuthid),
-    onMessage: (message) => transport.onmessage(message),
+    onMessage: (message) => {
+      noteForwarded(message);
+      transport.onmessage(message);
+    },
     onClose: (reason) => end(reason),
   });
   session.onjoin = () => {
@@ -104,9 +110,30 @@ export function openLink(options: LinkOptions): Promise<RouterLink> {
     return promise;
   }
 
+  /**
+   * Any caller may send `forward_for`, meant for links between routers: the router then discloses its
+   * first entry as the caller, and appends the session that really called.
+   */
+  function noteForwarded(message: unknown[]): void {
+    const [type, , , details] = message as [number, unknown, unknown, InvocationDetails | undefined];
+    const origin = type === invocationType ? details?.forward_for?.at(-1) : undefined;
+    if (!details || !origin) return;
+    details.caller = origin.session;
+    details.caller_authid = origin.authid;
+    details.caller_authrole = origin.authrole;
+    message[4] ??= [];
+    message[5] ??= {};
+    forwarded.add(message[5] as object);
+  }
+
   function endpoint(uri: string, handler: (invocation: WampInvocation) => Promise<unknown>) {
     return async (args: unknown[], kwargs: object, details: InvocationDetails): Promise<unknown> => {
-      const running = handler({ args, kwargs: kwargs as JsonObject, caller: callerOf(details) });
+      const running = handler({
+        args,
+        kwargs: kwargs as JsonObject,
+        caller: callerOf(details),
+        isForwarded: forwarded.has(kwargs),
+      });
       invocations.add(running);
       try {
         return await running;
