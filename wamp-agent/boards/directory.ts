@@ -18,6 +18,8 @@ export interface BoardEntry {
 export interface BoardDirectory {
   /** undefined = no such board. `fresh` asks the database whatever is remembered. */
   find(boardUuid: string, options?: { fresh?: boolean }): Promise<BoardEntry | undefined>;
+  /** What is remembered; `known: false` = nothing is, the database would have to be asked. */
+  peek(boardUuid: string): { known: false } | { known: true; board: BoardEntry | undefined };
   /** Forgets a board that was changed by this agent. */
   forget(boardUuid: string): void;
 }
@@ -93,10 +95,17 @@ export function createBoardDirectory(
     }
   }
 
+  function peek(boardUuid: string): ReturnType<BoardDirectory['peek']> {
+    const found = remembered.get(boardUuid);
+    const isFresh = found !== undefined && now() - found.readAt <= freshMs;
+    return isFresh ? { known: true, board: found.entry } : { known: false };
+  }
+
   return {
+    peek,
     find(boardUuid, { fresh = false } = {}) {
-      const known = remembered.get(boardUuid);
-      if (!fresh && known && now() - known.readAt <= freshMs) return Promise.resolve(known.entry);
+      const remembrance = peek(boardUuid);
+      if (!fresh && remembrance.known) return Promise.resolve(remembrance.board);
       // A load under way may have read before the caller's moment: only a waiting one is fresh.
       return (fresh ? undefined : loading.get(boardUuid)) ?? load(boardUuid);
     },

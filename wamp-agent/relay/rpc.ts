@@ -5,10 +5,11 @@
 
 import type { RelayCall, RelayResult } from '../../common/relay/messages.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
+import type { ProcedureContract } from '../../common/wamp/contract.ts';
 import { isWampFault } from '../../common/wamp/errors.ts';
 import type { WampSession } from '../../common/wamp/typed-session.ts';
 import { boardProcedureUri, isReservedProcedure } from '../../common/wamp/uris.ts';
-import type { BoardDirectory } from '../boards/directory.ts';
+import type { BoardDirectory, BoardEntry } from '../boards/directory.ts';
 import type { Metrics } from '../metrics.ts';
 import type { SignsOfLife } from '../presence/signs-of-life.ts';
 import type { CallSlots } from './call-slots.ts';
@@ -43,8 +44,7 @@ export function createRelay(options: RelayOptions): Relay {
     await requireLive(call);
     if (isReservedProcedure(call.procedure)) requireProcess(call);
     else {
-      const contract = await options.contracts.get(call.boardUuid, call.contractsHash, call.procedure);
-      checkArguments(contract, call.args ?? [], call.kwargs ?? {});
+      checkArguments(await getContract(call), call.args ?? [], call.kwargs ?? {});
     }
     const release = slots.take(call.boardUuid);
     metrics.relayInFlight.set(slots.total());
@@ -67,14 +67,33 @@ export function createRelay(options: RelayOptions): Relay {
       throw new AppError('procedure-not-found', `this board has no procedure '${procedure}'`);
   }
 
-  /** The session may be newer than what the caller read; what counts is that there is one here. */
+  /**
+   * The caller has just read that the board is in this cell, and the router knows best: without a
+   * board there the call finds no callee. Only what contradicts the caller is looked up again; the
+   * session may be newer than what it read.
+   */
   async function requireLive(call: RelayCall): Promise<void> {
-    const isHere = (board: Awaited<ReturnType<BoardDirectory['find']>>) => board?.live?.cell === options.cell;
-    let board = await directory.find(call.boardUuid);
-    if (!isHere(board) || board?.live?.id !== call.sessionId)
-      board = await directory.find(call.boardUuid, { fresh: true });
+    const seen = directory.peek(call.boardUuid);
+    if (seen.known && !(isHere(seen.board) && seen.board?.live?.id === call.sessionId))
+      await lookUpLive(call);
+  }
+
+  async function lookUpLive(call: RelayCall): Promise<void> {
+    const board = await directory.find(call.boardUuid, { fresh: true });
     if (!board) throw new AppError('board-not-found', 'this board does not exist');
     if (!isHere(board)) throw new AppError('board-offline', 'this board is not connected');
+  }
+
+  const isHere = (board: BoardEntry | undefined) => board?.live?.cell === options.cell;
+
+  async function getContract(call: RelayCall): Promise<ProcedureContract> {
+    try {
+      return await options.contracts.get(call.boardUuid, call.contractsHash, call.procedure);
+    } catch (error) {
+      // That a board is away comes before what it offers.
+      if (error instanceof AppError && error.code === 'procedure-not-found') await lookUpLive(call);
+      throw error;
+    }
   }
 
   async function callBoard(call: RelayCall, control: CallControl, endsAt: number): Promise<unknown> {

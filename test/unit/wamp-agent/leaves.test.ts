@@ -19,7 +19,7 @@ it('a leave that is told again while it is being looked up is looked up again', 
   const leaves = createLeaves({
     database,
     cell: 'default',
-    directory: { find: async () => undefined, forget: () => undefined },
+    directory: { peek: () => ({ known: false }), find: async () => undefined, forget: () => undefined },
     changes: { announce: () => undefined },
     logger: createLogger('test', 'silent'),
     delayMs: () => 0,
@@ -32,4 +32,5 @@ it('a leave that is told again while it is being looked up is looked up again', 
   await until('the second look', () => asked.length === 2);
   answers[1]?.([]);
   await leaves.stop();
+  expect(asked).toHaveLength(2);
 });
