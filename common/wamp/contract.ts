@@ -119,21 +119,23 @@ export function parseSchema(value: unknown, field: string): Schema {
   return schema;
 }
 
-/** Level by level: no nesting exhausts the stack. */
-function checkDepth(value: unknown, field: string): void {
+/** What a JSON column takes: so deep, in Unicode. Level by level: no nesting exhausts the stack. */
+function checkStorable(value: unknown, field: string): void {
   let level = [value];
   for (let depth = 0; level.length > 0; depth += 1) {
     if (depth > contractLimits.depth)
       throw new AppError('invalid-arguments', `${field} is nested too deeply`, { details: { field } });
+    if (level.some((each) => typeof each === 'string' && !each.isWellFormed()))
+      throw new AppError('invalid-arguments', `${field} must be well-formed Unicode`, { details: { field } });
     level = level
       .filter((each) => typeof each === 'object' && each !== null)
-      .flatMap((each) => Object.values(each as object));
+      .flatMap((each) => (Array.isArray(each) ? each : Object.entries(each as object).flat()));
   }
 }
 
 export function parseContract(value: unknown, field: string): ProcedureContract {
   const input = asObject(value, field, ['name', 'description', 'kwargs', 'result', 'safety', 'progress']);
-  checkDepth(input, field);
+  checkStorable(input, field);
   const description = optional(input.description, (v) =>
     asString(v, `${field}.description`, { max: 1000, multiline: true }),
   );

@@ -18,6 +18,11 @@ export interface AuditRecord {
   detail?: JsonObject;
 }
 
+/** The database takes no JSON with lone surrogates, and what was refused may be quoted with some. */
+function wellFormed(_name: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.toWellFormed() : value;
+}
+
 /** Writes audit rows; inside the transaction of the change that they record. */
 export async function recordAudit(manager: EntityManager, ...records: readonly AuditRecord[]): Promise<void> {
   if (records.length === 0) return;
@@ -32,7 +37,7 @@ export async function recordAudit(manager: EntityManager, ...records: readonly A
     each.target?.slice(0, 150) ?? null,
     each.remoteAddress?.slice(0, 100) ?? null,
     each.result,
-    each.detail ? JSON.stringify(each.detail) : null,
+    each.detail ? JSON.stringify(each.detail, wellFormed) : null,
   ]);
   await manager.query(
     `INSERT INTO audit_events (at, tenant_id, actor_kind, actor, action, target_kind, target, remote_address, result, detail) VALUES ?`,

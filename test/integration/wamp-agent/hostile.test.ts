@@ -97,6 +97,23 @@ describe('a joined board', () => {
     await expectUnharmed();
   });
 
+  it('is audited by name whatever characters it sends', async () => {
+    const own = await seedBoard(fixture, tenantId);
+    const session = await joinBoard(fixture, own);
+    await expect(session.callText(agentUris.heartbeat, '{"\\ud800":1}')).rejects.toMatchObject({
+      uri: 'wamp.error.invalid_argument',
+    });
+    await until('its audit row', async () => {
+      const rows = await fixture.rows('SELECT * FROM audit_events WHERE actor = ?', [own.uuid]);
+      return rows.length === 1;
+    });
+    const contract = { name: 'a', safety: 'idempotent', kwargs: { enum: ['\ud800'] } };
+    await expect(
+      session.call(agentUris.hello, { ...helloOf(), procedures: [contract] }),
+    ).rejects.toMatchObject({ uri: 'wamp.error.invalid_argument', kwargs: { field: 'procedures[0]' } });
+    await session.leave();
+  });
+
   it('cannot speak for another board as the origin of a forwarded call', async () => {
     const victim = await seedBoard(fixture, tenantId);
     const session = await joinBoard(fixture, board);
