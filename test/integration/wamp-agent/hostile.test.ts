@@ -78,6 +78,12 @@ describe('a stranger', () => {
     await expectUnharmed();
   });
 
+  it('is not told which router this is, in which version', async () => {
+    const response = await fetch(fixture.router.url.replace('ws:', 'http:'));
+    expect(response.status).toBe(426);
+    expect(`${response.headers.get('server')} ${await response.text()}`).not.toMatch(/\d+\.\d+/);
+  });
+
   it('finds no serializer but JSON, which the agent reads too', async () => {
     for (const subprotocol of ['wamp.2.cbor', 'wamp.2.msgpack', 'wamp.2.ubjson', 'wamp.2.flatbuffers'])
       expect(await knock('1', subprotocol)).toBe('no handshake');
