@@ -128,7 +128,11 @@ describe('coalescing batches', () => {
 
   it('lets one board wait with some batches only, so that there is room for the others', async () => {
     const writer = gatedWriter();
-    const coalescer = createCoalescer({ write: writer.write, logger, limits: { waitingOfBoard: 2, floorMs: 0 } });
+    const coalescer = createCoalescer({
+      write: writer.write,
+      logger,
+      limits: { waitingOfBoard: 2, floorMs: 0 },
+    });
     const first = coalescer.store(batch(1));
     await turn();
     const waiting = [coalescer.store(batch(1)), coalescer.store(batch(1))];
