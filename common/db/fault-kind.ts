@@ -9,10 +9,12 @@ export type FaultKind =
 /** Lock wait, deadlock, and 1020: a row changed since the transaction's first read (MariaDB 11.6 and later). */
 const rollbackErrnos = new Set([1020, 1205, 1213]);
 /**
- * 1040 too many connections, 1047 node not ready (Galera), 1053 server shutdown, 1927 killed,
- * 2006/2013 server gone. Access errors (1044, 1045) are final.
+ * 1021/1114 disk or table space full, 1040 too many connections, 1047 node not ready (Galera), 1053
+ * server shutdown, 1927 killed, 2006/2013 server gone. Access errors (1044, 1045) are final.
  */
-const connectionErrnos = new Set([1040, 1047, 1053, 1152, 1158, 1159, 1160, 1161, 1290, 1927, 2006, 2013]);
+const connectionErrnos = new Set([
+  1021, 1040, 1047, 1053, 1114, 1152, 1158, 1159, 1160, 1161, 1290, 1927, 2006, 2013,
+]);
 const connectionCodes = new Set([
   'ECONNREFUSED',
   'ECONNRESET',

@@ -30,6 +30,7 @@ describe('database faults', () => {
   it.each([
     [{ errno: 1213, code: 'ER_LOCK_DEADLOCK' }, 'rollback'],
     [{ errno: 1205, code: 'ER_LOCK_WAIT_TIMEOUT' }, 'rollback'],
+    [{ errno: 1114, code: 'ER_RECORD_FILE_FULL' }, 'connection'],
     [{ errno: 1047, code: 'ER_UNKNOWN_COM_ERROR' }, 'connection'],
     [{ code: 'ECONNREFUSED' }, 'connection'],
     [{ code: 'PROTOCOL_CONNECTION_LOST' }, 'connection'],
