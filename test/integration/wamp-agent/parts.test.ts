@@ -65,6 +65,7 @@ const rows = async (text: string, values: unknown[] = []) =>
 
 describe('the directory of boards', () => {
   it('asks once for many, remembers, and forgets what changed while it asked', async () => {
+    await sql.query('UPDATE board_sessions SET live = 1, ended_at = NULL');
     const directory = createBoardDirectory(database);
     statements = 0;
     const found = await Promise.all(boards.slice(0, 100).map((uuid) => directory.find(uuid)));

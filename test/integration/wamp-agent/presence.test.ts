@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { agentUris } from '../../../common/wamp/uris.ts';
 import { until } from '../../harness/until.ts';
 import {
@@ -25,6 +25,14 @@ beforeAll(async () => {
   tenantId = await seedTenant(fixture);
 });
 afterAll(() => fixture?.stop());
+
+/** Two living agents, whatever the test before has killed or started. */
+beforeEach(async () => {
+  const living = fixture.agents.filter(({ child }) => child.exitCode === null && child.signalCode === null);
+  for (const more of living.splice(2)) await more.kill('SIGTERM');
+  fixture.agents.splice(0, fixture.agents.length, ...living);
+  while (fixture.agents.length < 2) await fixture.startAgent();
+});
 
 const statusOf = async ({ uuid }: SeededBoard) =>
   (await fixture.rows('SELECT status FROM boards WHERE uuid = ?', [uuid]))[0]?.status as string;
