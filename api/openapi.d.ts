@@ -717,7 +717,7 @@ export interface components {
             [key: string]: unknown;
         };
         /** @enum {string} */
-        ErrorCode: "invalid-request" | "invalid-arguments" | "unauthenticated" | "invalid-credentials" | "forbidden" | "cross-site-request" | "not-found" | "board-not-found" | "tenant-not-found" | "procedure-not-found" | "method-not-allowed" | "not-acceptable" | "conflict" | "name-taken" | "board-offline" | "idempotency-conflict" | "stale-version" | "payload-too-large" | "unsupported-media-type" | "too-many-requests" | "too-many-calls" | "internal" | "procedure-failed" | "relay-unavailable" | "unavailable" | "deadline-exceeded" | "enrolment-code-invalid" | "enrolment-code-used" | "enrolment-code-expired" | "board-revoked" | "not-authorized";
+        ErrorCode: "invalid-request" | "invalid-arguments" | "unauthenticated" | "invalid-credentials" | "forbidden" | "cross-site-request" | "quota-exceeded" | "not-found" | "board-not-found" | "tenant-not-found" | "procedure-not-found" | "method-not-allowed" | "not-acceptable" | "conflict" | "name-taken" | "board-offline" | "idempotency-conflict" | "operation-ended" | "plan-changed" | "stale-version" | "payload-too-large" | "unsupported-media-type" | "too-many-requests" | "too-many-calls" | "internal" | "procedure-failed" | "relay-unavailable" | "unavailable" | "deadline-exceeded" | "enrolment-code-invalid" | "enrolment-code-used" | "enrolment-code-expired" | "board-revoked" | "not-authorized";
         /** Format: uuid */
         Uuid: string;
         /**

@@ -32,6 +32,7 @@ import { createSettingsPush } from './live/fresh-settings.ts';
 import { createLiveHub } from './live/hub.ts';
 import { createPublisher } from './live/publisher.ts';
 import { createMetrics } from './metrics.ts';
+import { createOperationProcedures } from './operations/procedures.ts';
 import { createPresenceChanges } from './presence/changes.ts';
 import { createHello } from './presence/hello.ts';
 import { createLeaves } from './presence/leaves.ts';
@@ -134,6 +135,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     getCaller,
   });
   const enrol = createEnrol({ database, realm, boardUrls, settings, joins });
+  const operations = createOperationProcedures();
   const relay = createRelay({
     cell,
     session: () => router.current(),
@@ -153,7 +155,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
       const shared = { invoke: 'roundrobin' } as const;
       await registerAll(
         session,
-        { enrol, hello, heartbeat, appendReadings },
+        { enrol, hello, heartbeat, appendReadings, ...operations },
         {
           ...shared,
           onRefused: (procedure, caller, error) => {

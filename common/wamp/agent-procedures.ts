@@ -15,6 +15,13 @@ import {
   optional,
 } from '../runtime/guards.ts';
 import { type ProcedureContract, parseContracts } from './contract.ts';
+import type {
+  ArtifactAnswer,
+  ArtifactChunk,
+  ProgressRequest,
+  ResultAnswer,
+  ResultRequest,
+} from './operations.ts';
 import { parseStream, type ReadingsAck, type ReadingsBatch, type StreamDeclaration } from './readings.ts';
 
 export interface BoardFacts {
@@ -73,6 +80,8 @@ export interface HelloRequest {
   modules: ModuleDeclaration[];
   /** Epoch of the spool, so that the fence exists before the first batch. */
   spoolEpoch: string;
+  /** Identity of the journal of operations: another one knows nothing of what this board did before. */
+  journalEpoch?: string;
 }
 
 export interface HelloAnswer {
@@ -103,6 +112,9 @@ export interface AgentProcedures {
   hello: { kwargs: HelloRequest; result: HelloAnswer };
   heartbeat: { kwargs: HeartbeatRequest; result: HeartbeatAnswer };
   appendReadings: { kwargs: ReadingsBatch; result: ReadingsAck };
+  operationResult: { kwargs: ResultRequest; result: ResultAnswer };
+  operationProgress: { kwargs: ProgressRequest; result: { taken: boolean } };
+  putArtifact: { kwargs: ArtifactChunk; result: ArtifactAnswer };
 }
 
 export const agentLimits = { modules: 200, streamsPerModule: 500, streams: 5000, routerUrls: 16 } as const;
@@ -137,6 +149,7 @@ export function parseHelloRequest(value: unknown): HelloRequest {
     'procedures',
     'modules',
     'spoolEpoch',
+    'journalEpoch',
   ]);
   const connectivity = asObject(input.connectivity, 'connectivity', ['kind', 'localAddress', 'interface']);
   const localAddress = optional(connectivity.localAddress, (v) =>
@@ -168,7 +181,15 @@ export function parseHelloRequest(value: unknown): HelloRequest {
     procedures: parseContracts(input.procedures, 'procedures'),
     modules,
     spoolEpoch: input.spoolEpoch,
+    ...(input.journalEpoch !== undefined && { journalEpoch: asJournalEpoch(input.journalEpoch) }),
   };
+}
+
+function asJournalEpoch(value: unknown): string {
+  if (isUuid(value)) return value;
+  throw new AppError('invalid-arguments', 'journalEpoch must be a uuid', {
+    details: { field: 'journalEpoch' },
+  });
 }
 
 function parseModule(value: unknown, field: string): ModuleDeclaration {

@@ -20,6 +20,9 @@ export const safetyClasses = ['idempotent', 'journaled', 'at-most-once'] as cons
 /** May it simply run again; never twice; or once and then unknown? */
 export type SafetyClass = (typeof safetyClasses)[number];
 
+export const crashRules = ['failed', 'unknown'] as const;
+export type CrashRule = (typeof crashRules)[number];
+
 export type Schema = JsonObject;
 
 export interface ProcedureContract {
@@ -30,6 +33,11 @@ export interface ProcedureContract {
   kwargs?: Schema;
   result?: Schema;
   safety: SafetyClass;
+  /**
+   * What a `journaled` procedure counts as when the agent died in the middle of it: `failed`, when
+   * half of it does no harm and it may be tried again as a new attempt; else `unknown`, the default.
+   */
+  onCrash?: CrashRule;
   /** Whether it sends progressive results. */
   progress?: boolean;
 }
@@ -134,7 +142,15 @@ function checkStorable(value: unknown, field: string): void {
 }
 
 export function parseContract(value: unknown, field: string): ProcedureContract {
-  const input = asObject(value, field, ['name', 'description', 'kwargs', 'result', 'safety', 'progress']);
+  const input = asObject(value, field, [
+    'name',
+    'description',
+    'kwargs',
+    'result',
+    'safety',
+    'onCrash',
+    'progress',
+  ]);
   checkStorable(input, field);
   const description = optional(input.description, (v) =>
     asString(v, `${field}.description`, { max: 1000, multiline: true }),
@@ -142,6 +158,7 @@ export function parseContract(value: unknown, field: string): ProcedureContract 
   const kwargs = optional(input.kwargs, (v) => parseSchema(v, `${field}.kwargs`));
   const result = optional(input.result, (v) => parseSchema(v, `${field}.result`));
   const progress = optional(input.progress, (v) => asBoolean(v, `${field}.progress`));
+  const onCrash = optional(input.onCrash, (v) => asOneOf(v, `${field}.onCrash`, crashRules));
   return {
     name: asString(input.name, `${field}.name`, {
       max: contractLimits.nameLength,
@@ -151,6 +168,7 @@ export function parseContract(value: unknown, field: string): ProcedureContract 
     ...(kwargs && { kwargs }),
     ...(result && { result }),
     safety: optional(input.safety, (v) => asOneOf(v, `${field}.safety`, safetyClasses)) ?? 'at-most-once',
+    ...(onCrash && { onCrash }),
     ...(progress !== undefined && { progress }),
   };
 }

@@ -10,6 +10,7 @@ import {
   parseHeartbeatRequest,
   parseHelloRequest,
 } from './agent-procedures.ts';
+import { parseArtifactChunk, parseProgressRequest, parseResultRequest } from './operations.ts';
 import { parseReadingsBatch } from './readings.ts';
 import { agentUris } from './uris.ts';
 
@@ -67,6 +68,9 @@ const parsers: {
   hello: parseHelloRequest,
   heartbeat: parseHeartbeatRequest,
   appendReadings: parseReadingsBatch,
+  operationResult: parseResultRequest,
+  operationProgress: parseProgressRequest,
+  putArtifact: parseArtifactChunk,
 };
 
 /** The role that may call a procedure: the router checks it too, this is the second lock. */
@@ -75,6 +79,9 @@ const callerRoles = {
   hello: 'board',
   heartbeat: 'board',
   appendReadings: 'board',
+  operationResult: 'board',
+  operationProgress: 'board',
+  putArtifact: 'board',
 } as const;
 
 export interface RegisterAllOptions extends RegisterOptions {

@@ -10,6 +10,9 @@ export const agentUris = {
   hello: 'boardwalk.agent.hello',
   heartbeat: 'boardwalk.agent.heartbeat',
   appendReadings: 'boardwalk.agent.append_readings',
+  operationResult: 'boardwalk.agent.operation_result',
+  operationProgress: 'boardwalk.agent.operation_progress',
+  putArtifact: 'boardwalk.agent.put_artifact',
 } as const;
 
 const boardRoot = 'boardwalk.board.';
@@ -37,6 +40,14 @@ export const reservedProcedurePrefix = 'operation.';
 export const reservedProcedures = {
   /** kwargs: Partial<BoardSettings>; the board applies them at once. */
   settings: 'operation.settings',
+  /** kwargs: RunRequest, answer: RunAnswer. */
+  run: 'operation.run',
+  /** kwargs: `{operationIds}`, answer: StatusAnswer. What runs is told to stop; the answer may still say `running`. */
+  cancel: 'operation.cancel',
+  /** kwargs: `{operationIds}`, answer: StatusAnswer. */
+  status: 'operation.status',
+  /** kwargs: `{schedules: BoardSchedule[]}`, all that the board shall run by itself; answer `{stored}`. */
+  schedules: 'operation.schedules',
 } as const;
 
 export function isReservedProcedure(procedure: string): boolean {

@@ -5,6 +5,7 @@ import {
   parseHeartbeatAnswer,
   parseHelloAnswer,
 } from '../../common/wamp/agent-procedures.ts';
+import { parseArtifactAnswer, parseResultAnswer } from '../../common/wamp/operations.ts';
 import { parseReadingsAck } from '../../common/wamp/readings.ts';
 import {
   type AgentHandlers,
@@ -31,6 +32,9 @@ const handlers: AgentHandlers = {
   hello: async () => ({ serverTime: 1, routerUrls: ['ws://r'], settings, ackedSeq: 0 }),
   heartbeat: async () => ({ serverTime: 1, helloNeeded: false }),
   appendReadings: async () => ({ ackedSeq: 3, batchIntervalMs: 1000 }),
+  operationResult: async () => ({ acknowledged: [uuid] }),
+  operationProgress: async () => ({ taken: true }),
+  putArtifact: async () => ({ received: 3, complete: true }),
 };
 
 const good = {
@@ -45,6 +49,18 @@ const good = {
   },
   heartbeat: { sentAt: 1 },
   appendReadings: { epoch: uuid, from: 1, streams: [], readings: [] },
+  operationResult: {
+    journalEpoch: uuid,
+    reports: [{ operationId: uuid, attempt: 1, state: 'succeeded', result: { a: 1 }, runs: 1 }],
+  },
+  operationProgress: { operationId: uuid, attempt: 1, progress: { percent: 50 } },
+  putArtifact: {
+    operationId: uuid,
+    attempt: 1,
+    artifact: { name: 'a.json', mediaType: 'application/json', size: 3, sha256: 'a'.repeat(64) },
+    offset: 0,
+    data: 'YWJj',
+  },
 } as const;
 
 const answers = {
@@ -52,6 +68,9 @@ const answers = {
   hello: parseHelloAnswer,
   heartbeat: parseHeartbeatAnswer,
   appendReadings: parseReadingsAck,
+  operationResult: parseResultAnswer,
+  operationProgress: (value: unknown) => value,
+  putArtifact: parseArtifactAnswer,
 } as const;
 
 const names = Object.keys(good) as (keyof typeof good)[];
