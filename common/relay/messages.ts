@@ -80,7 +80,20 @@ export function parseRelayResult(value: unknown): RelayResult {
   return { result: input.result ?? null, durationMs: asNumber(input.durationMs, 'durationMs') };
 }
 
-/** The failure in a relay's answer; one that makes no sense becomes `relay-unavailable`. */
+/**
+ * The failure with the word whether its call may have reached the board, `details.mayHaveRun`: what
+ * may be asked for again hangs on it. Whatever is no AppError stays as it is.
+ */
+export function withMayHaveRun<T>(error: T, mayHaveRun: boolean): T | AppError {
+  if (!(error instanceof AppError)) return error;
+  const { code, message, details } = error;
+  return new AppError(code, message, { cause: error, details: { ...details, mayHaveRun } });
+}
+
+/**
+ * The failure in a relay's answer with its details; one that makes no sense becomes
+ * `relay-unavailable`. Only a relay that did not take our key is known to have done nothing then.
+ */
 export function parseRelayFailure(value: unknown): AppError {
   try {
     const input = asObject(value, 'failure');
@@ -91,10 +104,12 @@ export function parseRelayFailure(value: unknown): AppError {
     return new AppError(
       'relay-unavailable',
       `the relay refused the call (${String(input.code).slice(0, 60)})`,
+      { details: { mayHaveRun: input.code !== 'unauthenticated' } },
     );
   } catch (error) {
     return new AppError('relay-unavailable', 'the relay gave an answer that makes no sense', {
       cause: error,
+      details: { mayHaveRun: true },
     });
   }
 }

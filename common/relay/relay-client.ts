@@ -4,6 +4,7 @@
  * does, and ends at the relay too when the caller gives up.
  */
 import { Agent, type IncomingMessage } from 'node:http';
+import type { LiveAgent } from '../db/queries/wamp-agents.ts';
 import { AppError, messageOf } from '../runtime/app-error.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { AgentDirectory } from './agent-directory.ts';
@@ -13,14 +14,15 @@ import {
   type RelayCall,
   type RelayResult,
   relayPaths,
+  withMayHaveRun,
 } from './messages.ts';
 import { deliver, readLines, readText } from './relay-request.ts';
 
 export interface RelayClient {
   /**
-   * The board's answer. Throws AppError: what the board or its relay refused with, `relay-unavailable`
-   * (`details.mayHaveRun` tells whether the call can have reached the board), `deadline-exceeded`,
-   * or `too-many-calls`.
+   * The board's answer. Throws AppError: what the board or its relay refused with, `relay-unavailable`,
+   * `deadline-exceeded`, or `too-many-calls`. `details.mayHaveRun` tells whether the call can have
+   * reached the board; it is left out where a procedure ran and failed. What is not false may have run.
    */
   call(cell: string, call: RelayCall, options?: RelayCallOptions): Promise<RelayResult>;
   /** Calls under way. */
@@ -52,6 +54,8 @@ interface Attempt {
   endsAt: number;
   signal: AbortSignal;
   onProgress: RelayCallOptions['onProgress'];
+  /** A relay has the call, and has not given it back: it may have reached the board. */
+  isTaken: boolean;
 }
 
 export function createRelayClient(options: RelayClientOptions): RelayClient {
@@ -62,7 +66,7 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
 
   async function attempt(run: Attempt): Promise<RelayResult> {
     let refusal: unknown;
-    for (const { id, relayUrl } of await directory.agentsOf(run.cell)) {
+    for (const { id, relayUrl } of await findAgents(run.cell)) {
       run.signal.throwIfAborted();
       const body = requestBody(run);
       const { signal } = run;
@@ -73,10 +77,14 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
         body,
         agent,
         signal,
+        onSent: () => {
+          run.isTaken = true;
+        },
       });
       if (delivery.outcome === 'lost') throw lost(delivery.cause);
       refusal = delivery.outcome === 'not-sent' ? delivery.cause : await readAnswer(delivery.response, run);
       if (isResult(refusal)) return refusal;
+      run.isTaken = false;
       directory.reportRefusal(id);
       logger.warn({ agentId: id, reason: messageOf(refusal) }, 'a relay does not take calls');
     }
@@ -86,26 +94,35 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
     });
   }
 
+  async function findAgents(cell: string): Promise<LiveAgent[]> {
+    try {
+      return await directory.agentsOf(cell);
+    } catch (error) {
+      throw withMayHaveRun(error, false);
+    }
+  }
+
   return {
     call(cell, call, { signal, onProgress } = {}) {
       if (inFlight >= maxInFlight) {
-        const details = { retryAfterSeconds: 1 };
+        const details = { retryAfterSeconds: 1, mayHaveRun: false };
         return Promise.reject(new AppError('too-many-calls', 'too many calls are under way', { details }));
       }
       inFlight += 1;
       const end = new AbortController();
       const endsAt = performance.now() + call.timeoutMs;
+      const run: Attempt = { cell, call, endsAt, signal: end.signal, onProgress, isTaken: false };
       return new Promise<RelayResult>((resolve, reject) => {
         // Rejects first and aborts then: what breaks off by the abort is no news any more.
         const giveUp = (error: AppError) => {
-          reject(error);
+          reject(withMayHaveRun(error, run.isTaken));
           end.abort();
         };
         const timer = setTimeout(() => giveUp(tooLate(call.timeoutMs)), call.timeoutMs);
         const leave = () => giveUp(new AppError('relay-unavailable', 'the caller went away'));
         signal?.addEventListener('abort', leave, { once: true });
         if (signal?.aborted) leave();
-        attempt({ cell, call, endsAt, signal: end.signal, onProgress })
+        attempt(run)
           .then(resolve, reject)
           .finally(() => {
             inFlight -= 1;

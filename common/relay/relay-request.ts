@@ -15,6 +15,8 @@ export interface RelayRequest {
   agent: Agent;
   /** Ends the request, also while its answer is being read. */
   signal: AbortSignal;
+  /** Called once a connection has taken the request: from then on it may be received. */
+  onSent?: () => void;
 }
 
 export type Delivery =
@@ -43,6 +45,10 @@ export function deliver(options: RelayRequest): Promise<Delivery> {
         'content-length': Buffer.byteLength(options.body),
       },
     });
+    const noteSent = () => {
+      sent = true;
+      options.onSent?.();
+    };
     const abort = () => void outgoing.destroy(new Error('given up'));
     const settle = (delivery: Delivery) => {
       clearTimeout(connecting);
@@ -52,12 +58,12 @@ export function deliver(options: RelayRequest): Promise<Delivery> {
     };
     outgoing.on('socket', (socket) => {
       if (!socket.connecting) {
-        sent = true;
+        noteSent();
         return;
       }
       connecting = setTimeout(() => outgoing.destroy(new Error('no connection in time')), connectDeadlineMs);
       socket.once('connect', () => {
-        sent = true;
+        noteSent();
         clearTimeout(connecting);
       });
     });

@@ -1,4 +1,8 @@
-/** What the end of a WAMP call means for the one who called over HTTP. */
+/**
+ * What the end of a WAMP call means for the one who called over HTTP. `mayHaveRun` says whether the
+ * call may have reached the board, whatever its answer holds. What failed as `procedure-failed` ran.
+ */
+import { withMayHaveRun } from '../../common/relay/messages.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isWampFault, type WampFault } from '../../common/wamp/errors.ts';
 
@@ -13,19 +17,28 @@ export function toCallFailure(error: unknown): AppError {
         cause: error,
         details: { mayHaveRun: true },
       });
+    // It was never sent.
+    if (error.code === 'payload-too-large') return withMayHaveRun(error, false);
     return error;
   }
-  if (!isWampFault(error)) return new AppError('internal', 'the call failed', { cause: error });
+  const ran = { cause: error, details: { mayHaveRun: true } };
+  if (!isWampFault(error)) return new AppError('internal', 'the call failed', ran);
   const message = messageOfFault(error);
   switch (error.error) {
     case 'wamp.error.canceled':
-      return new AppError('board-offline', 'the board went away during the call', { cause: error });
+      return new AppError('board-offline', 'the board went away during the call', ran);
     case 'wamp.error.no_such_procedure':
       return noCallee.test(message)
-        ? new AppError('board-offline', 'the board is not there at the moment', { cause: error })
-        : new AppError('procedure-not-found', message, { cause: error });
+        ? new AppError('board-offline', 'the board is not there at the moment', {
+            cause: error,
+            details: { mayHaveRun: false },
+          })
+        : new AppError('procedure-not-found', message, ran);
     case 'wamp.error.invalid_argument':
-      return new AppError('invalid-arguments', message, { cause: error, details: { ...error.kwargs } });
+      return new AppError('invalid-arguments', message, {
+        cause: error,
+        details: { ...error.kwargs, mayHaveRun: true },
+      });
     default:
       return new AppError('procedure-failed', message, {
         cause: error,

@@ -1,5 +1,6 @@
 /** The relay over HTTP, for api and conductor only. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type RelayCall, withMayHaveRun } from '../../common/relay/messages.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import { answerError, answerJson, readJson } from '../http/answers.ts';
@@ -39,7 +40,7 @@ export function createRelayRoutes(options: RelayRoutesOptions): RelayRoutes {
   const streams = new Set<ServerResponse>();
 
   async function rpc(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const call = parseRelayCall(await readJson(request, maxCallBytes));
+    const call = await readCall(request);
     const gone = new AbortController();
     response.once('close', () => {
       // Also emitted after a whole answer, when nobody is to be told.
@@ -58,11 +59,15 @@ export function createRelayRoutes(options: RelayRoutesOptions): RelayRoutes {
     }
   }
 
-  async function stream(
-    call: ReturnType<typeof parseRelayCall>,
-    response: ServerResponse,
-    gone: AbortController,
-  ): Promise<void> {
+  async function readCall(request: IncomingMessage): Promise<RelayCall> {
+    try {
+      return parseRelayCall(await readJson(request, maxCallBytes));
+    } catch (error) {
+      throw withMayHaveRun(error, false);
+    }
+  }
+
+  async function stream(call: RelayCall, response: ServerResponse, gone: AbortController): Promise<void> {
     // The head is written with the first line, so that a refusal keeps its status.
     const writeLine = (value: object) => {
       if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' });

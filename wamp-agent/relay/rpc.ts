@@ -3,7 +3,7 @@
  * within its deadline whatever the board and the router do.
  */
 
-import type { RelayCall, RelayResult } from '../../common/relay/messages.ts';
+import { type RelayCall, type RelayResult, withMayHaveRun } from '../../common/relay/messages.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
 import { isWampFault } from '../../common/wamp/errors.ts';
@@ -17,7 +17,10 @@ import { type ContractCache, checkArguments } from './contracts.ts';
 import { toCallFailure } from './failures.ts';
 
 export interface Relay {
-  /** `signal` ends the call because nobody waits for it any more. */
+  /**
+   * `signal` ends the call because nobody waits for it any more. Every AppError but `procedure-failed`
+   * says in `details.mayHaveRun` whether the call may have reached the board.
+   */
   call(call: RelayCall, options: CallControl): Promise<RelayResult>;
 }
 
@@ -41,12 +44,7 @@ export function createRelay(options: RelayOptions): Relay {
 
   async function run(call: RelayCall, control: CallControl): Promise<RelayResult> {
     const startedAt = performance.now();
-    await requireLive(call);
-    if (isReservedProcedure(call.procedure)) requireProcess(call);
-    else {
-      checkArguments(await getContract(call), call.args ?? [], call.kwargs ?? {});
-    }
-    const release = slots.take(call.boardUuid);
+    const release = await admit(call);
     metrics.relayInFlight.set(slots.total());
     try {
       const result = await callBoard(call, control, startedAt + call.timeoutMs);
@@ -58,6 +56,18 @@ export function createRelay(options: RelayOptions): Relay {
     } finally {
       release();
       metrics.relayInFlight.set(slots.total());
+    }
+  }
+
+  /** Gives the call a place, or refuses it without asking the board: then it has not run. */
+  async function admit(call: RelayCall): Promise<() => void> {
+    try {
+      await requireLive(call);
+      if (isReservedProcedure(call.procedure)) requireProcess(call);
+      else checkArguments(await getContract(call), call.args ?? [], call.kwargs ?? {});
+      return slots.take(call.boardUuid);
+    } catch (error) {
+      throw withMayHaveRun(error, false);
     }
   }
 
@@ -98,19 +108,16 @@ export function createRelay(options: RelayOptions): Relay {
 
   async function callBoard(call: RelayCall, control: CallControl, endsAt: number): Promise<unknown> {
     // Looking the board up may have taken all the time there was: then it is not bothered.
-    if (control.signal?.aborted)
-      throw new AppError('relay-unavailable', 'the caller went away', { details: { mayHaveRun: false } });
-    if (endsAt <= performance.now())
-      throw new AppError('deadline-exceeded', `no answer within ${call.timeoutMs} ms`);
+    if (control.signal?.aborted) throw callerGone(false);
+    if (endsAt <= performance.now()) throw tooLate(call, false);
     const end = new AbortController();
     const over = Promise.withResolvers<never>();
     const giveUp = (error: AppError) => {
       over.reject(error);
       end.abort();
     };
-    const onDeadline = () =>
-      giveUp(new AppError('deadline-exceeded', `no answer within ${call.timeoutMs} ms`));
-    const onGone = () => giveUp(new AppError('relay-unavailable', 'the caller went away'));
+    const onDeadline = () => giveUp(tooLate(call, true));
+    const onGone = () => giveUp(callerGone(true));
     const timer = setTimeout(onDeadline, endsAt - performance.now());
     control.signal?.addEventListener('abort', onGone, { once: true });
     try {
@@ -161,4 +168,12 @@ export function createRelay(options: RelayOptions): Relay {
       }
     },
   };
+}
+
+function tooLate({ timeoutMs }: RelayCall, mayHaveRun: boolean): AppError {
+  return new AppError('deadline-exceeded', `no answer within ${timeoutMs} ms`, { details: { mayHaveRun } });
+}
+
+function callerGone(mayHaveRun: boolean): AppError {
+  return new AppError('relay-unavailable', 'the caller went away', { details: { mayHaveRun } });
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentUris } from '../../../common/wamp/uris.ts';
 import { until } from '../../harness/until.ts';
@@ -58,13 +59,19 @@ describe('a relayed call', () => {
   it('does not bother the board with a call that breaks its contract', async () => {
     expect(await call('echo', { kwargs: { text: 1 } })).toMatchObject({
       status: 422,
-      body: { code: 'invalid-arguments', details: { errors: [{ pointer: '/kwargs/text' }] } },
+      body: {
+        code: 'invalid-arguments',
+        details: { errors: [{ pointer: '/kwargs/text' }], mayHaveRun: false },
+      },
     });
     expect(await call('fail', { kwargs: { any: 1 }, args: [1] })).toMatchObject({
       body: { details: { errors: [{ pointer: '/args' }, { pointer: '/kwargs/any' }] } },
     });
     for (const unknown of ['nothing', 'operation.settings'])
-      expect(await call(unknown)).toMatchObject({ status: 404, body: { code: 'procedure-not-found' } });
+      expect(await call(unknown)).toMatchObject({
+        status: 404,
+        body: { code: 'procedure-not-found', details: { mayHaveRun: false } },
+      });
   });
 
   it("hands on the board's own error", async () => {
@@ -103,7 +110,7 @@ describe('a relayed call', () => {
     const startedAt = performance.now();
     expect(await call('sleep', { timeoutMs: 300 })).toMatchObject({
       status: 504,
-      body: { code: 'deadline-exceeded' },
+      body: { code: 'deadline-exceeded', details: { mayHaveRun: true } },
     });
     expect(performance.now() - startedAt).toBeLessThan(1000);
     const late = Array.from({ length: 3 }, () => call('sleep', { timeoutMs: 1500 }));
@@ -113,7 +120,7 @@ describe('a relayed call', () => {
       return /relay_calls_in_flight 3$/m.test(await metrics.text());
     });
     expect(await call('echo')).toMatchObject({
-      body: { code: 'too-many-calls', details: { retryAfterSeconds: 1 } },
+      body: { code: 'too-many-calls', details: { retryAfterSeconds: 1, mayHaveRun: false } },
     });
     for (const each of await Promise.all(late)) expect(each.status).toBe(504);
     released.resolve();
@@ -125,8 +132,46 @@ describe('a relayed call', () => {
     const away = await seedBoard(fixture, tenantId);
     expect(await relay(fixture, '/relay/rpc', rpcBody(away, 'echo'))).toMatchObject({
       status: 409,
-      body: { code: 'board-offline' },
+      body: { code: 'board-offline', details: { mayHaveRun: false } },
     });
+  });
+
+  it('knows that a board which is not at the router was not reached, and one that does not exist', async () => {
+    const away = await seedBoard(fixture, tenantId);
+    // Reserved names have no contract to look up: the router is the first to know.
+    const conductor = { caller: { kind: 'process', id: 'conductor' } };
+    expect(await relay(fixture, '/relay/rpc', rpcBody(away, 'operation.settings', conductor))).toMatchObject({
+      status: 409,
+      body: {
+        code: 'board-offline',
+        message: 'the board is not there at the moment',
+        details: { mayHaveRun: false },
+      },
+    });
+    const never = { ...away, uuid: randomUUID() };
+    expect(await relay(fixture, '/relay/rpc', rpcBody(never, 'echo'))).toMatchObject({
+      status: 404,
+      body: { code: 'board-not-found', details: { mayHaveRun: false } },
+    });
+  });
+
+  it('may have run when the board says that it is not there or takes no such arguments', async () => {
+    const strange = await seedBoard(fixture, tenantId);
+    const own = await joinBoard(fixture, strange);
+    const kwargs = { field: 'text', mayHaveRun: false };
+    await greet(own, helloOf(), (procedure) => {
+      const uri = `wamp.error.${procedure === 'echo' ? 'invalid_argument' : 'no_such_procedure'}`;
+      throw Object.assign(new Error('not today'), { uri, kwargs });
+    });
+    expect(await relay(fixture, '/relay/rpc', rpcBody(strange, 'echo'))).toMatchObject({
+      status: 422,
+      body: { code: 'invalid-arguments', details: { field: 'text', mayHaveRun: true } },
+    });
+    expect(await relay(fixture, '/relay/rpc', rpcBody(strange, 'fail'))).toMatchObject({
+      status: 404,
+      body: { code: 'procedure-not-found', details: { mayHaveRun: true } },
+    });
+    own.cut();
   });
 
   it('ends when the board goes away in the middle', async () => {
@@ -140,7 +185,10 @@ describe('a relayed call', () => {
     const answered = relay(fixture, '/relay/rpc', rpcBody(brief, 'sleep', { timeoutMs: 20_000 }));
     await called.promise;
     leaving.cut();
-    expect(await answered).toMatchObject({ status: 409, body: { code: 'board-offline' } });
+    expect(await answered).toMatchObject({
+      status: 409,
+      body: { code: 'board-offline', details: { mayHaveRun: true } },
+    });
   });
 
   it('pushes settings to a board that is watched, and acknowledges with the short interval', async () => {

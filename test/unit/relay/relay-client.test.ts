@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createAgentDirectory } from '../../../common/relay/agent-directory.ts';
 import type { RelayCall } from '../../../common/relay/messages.ts';
 import { createRelayClient, type RelayClient } from '../../../common/relay/relay-client.ts';
+import { AppError } from '../../../common/runtime/app-error.ts';
 import { createLogger } from '../../../common/runtime/logger.ts';
 import { until } from '../../harness/until.ts';
 import { answerJson, type FakeRelay, startFakeRelay } from './fake-relay.ts';
@@ -154,7 +155,43 @@ describe('the relay client', () => {
     const only = await relay('a', (_request, response) =>
       answerJson(response, 401, { code: 'unauthenticated', message: 'wrong key' }),
     );
-    await expect(clientOf([only]).call('default', call)).rejects.toMatchObject({ code: 'relay-unavailable' });
+    await expect(clientOf([only]).call('default', call)).rejects.toMatchObject({
+      code: 'relay-unavailable',
+      details: { mayHaveRun: false },
+    });
+  });
+
+  it('goes to the next agent when one does not take its key', async () => {
+    const other = await relay('a', (_request, response) =>
+      answerJson(response, 401, { code: 'unauthenticated', message: 'wrong key' }),
+    );
+    const own = await relay('b', (_request, response) => answerJson(response, 200, result));
+    await expect(clientOf([other, own]).call('default', call)).resolves.toEqual(result);
+  });
+
+  it('takes a call for one that may have run when a relay says nothing that it knows', async () => {
+    const answers = [
+      [500, { code: 'internal', message: 'internal error' }],
+      [502, 'what?'],
+      [200, {}],
+    ] as const;
+    for (const [status, body] of answers) {
+      const only = await relay('a', (_request, response) => answerJson(response, status, body as object));
+      await expect(clientOf([only]).call('default', call)).rejects.toMatchObject({
+        code: 'relay-unavailable',
+        details: { mayHaveRun: true },
+      });
+      client?.close();
+    }
+  });
+
+  it('passes on whether a call may have reached the board', async () => {
+    for (const mayHaveRun of [true, false]) {
+      const failure = { code: 'board-offline', message: 'it is away', details: { mayHaveRun } };
+      const only = await relay('a', (_request, response) => answerJson(response, 409, failure));
+      await expect(clientOf([only]).call('default', call)).rejects.toMatchObject(failure);
+      client?.close();
+    }
   });
 
   it('does not believe an answer that makes no sense', async () => {
@@ -167,9 +204,54 @@ describe('the relay client', () => {
     const only = await relay('a', (request) => request.socket.on('close', () => gone.push(true)));
     const startedAt = performance.now();
     const late = clientOf([only]).call('default', { ...call, timeoutMs: 150 });
-    await expect(late).rejects.toMatchObject({ code: 'deadline-exceeded' });
+    await expect(late).rejects.toMatchObject({
+      code: 'deadline-exceeded',
+      details: { mayHaveRun: true },
+    });
     expect(performance.now() - startedAt).toBeLessThan(400);
     await until('the relay sees it', () => gone.length);
+  });
+
+  it('knows that a call whose deadline passed before any relay had it has not run', async () => {
+    const directory = createAgentDirectory({ findAgents: () => new Promise(() => undefined) });
+    client = createRelayClient({ directory, key: 'k', logger: createLogger('test', 'silent') });
+    await expect(client.call('default', { ...call, timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'deadline-exceeded',
+      details: { mayHaveRun: false },
+    });
+    await expect(client.call('default', call, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      message: 'the caller went away',
+      details: { mayHaveRun: false },
+    });
+  });
+
+  it('knows that a call which a relay gave back has not run when nobody waits for the next one', async () => {
+    const unjoined = await relay('a', (_request, response) =>
+      answerJson(response, 503, {
+        code: 'relay-unavailable',
+        message: 'no router',
+        details: { mayHaveRun: false },
+      }),
+    );
+    const leave = new AbortController();
+    const agentsOf = async () => [unjoined.agent, unjoined.agent];
+    const directory = { agentsOf, all: agentsOf, reportRefusal: () => leave.abort() };
+    client = createRelayClient({ directory, key: 'k', logger: createLogger('test', 'silent') });
+    await expect(client.call('default', call, { signal: leave.signal })).rejects.toMatchObject({
+      message: 'the caller went away',
+      details: { mayHaveRun: false },
+    });
+    expect(unjoined.received).toHaveLength(1);
+  });
+
+  it('says that nothing was done when it cannot learn of the agents', async () => {
+    const findAgents = () => Promise.reject(new AppError('unavailable', 'the database is away'));
+    const directory = createAgentDirectory({ findAgents });
+    client = createRelayClient({ directory, key: 'k', logger: createLogger('test', 'silent') });
+    await expect(client.call('default', call)).rejects.toMatchObject({
+      code: 'unavailable',
+      details: { mayHaveRun: false },
+    });
   });
 
   it('cancels at the relay when its caller goes away', async () => {
@@ -177,7 +259,10 @@ describe('the relay client', () => {
     const only = await relay('a', (request) => request.socket.on('close', () => gone.push(true)));
     const leave = new AbortController();
     const pending = clientOf([only]).call('default', call, { signal: leave.signal });
-    const outcome = expect(pending).rejects.toMatchObject({ message: 'the caller went away' });
+    const outcome = expect(pending).rejects.toMatchObject({
+      message: 'the caller went away',
+      details: { mayHaveRun: true },
+    });
     await until('the call arrived', () => only.received.length === 1);
     leave.abort();
     await outcome;
@@ -191,7 +276,10 @@ describe('the relay client', () => {
     });
     const { call: post, inFlight } = clientOf([only], 1);
     const first = post('default', call);
-    await expect(post('default', call)).rejects.toMatchObject({ code: 'too-many-calls' });
+    await expect(post('default', call)).rejects.toMatchObject({
+      code: 'too-many-calls',
+      details: { mayHaveRun: false },
+    });
     await until('the call arrived', () => held.length === 1);
     held[0]?.();
     await first;
