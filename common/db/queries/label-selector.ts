@@ -18,14 +18,20 @@ const keyPattern = /[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?/y;
 const bareValuePattern = /[^,()"=!\s]+/y;
 const quotedPattern = /"((?:[^"\\]|\\["\\])*)"/y;
 
-/** Throws AppError `invalid-request` with the position (from 1) of the fault. */
-export function parseLabelSelector(text: string): LabelRequirement[] {
+/** Where a selector stands in its request: in the query, or in the body (JSON pointer). */
+export type SelectorPlace = { name: string } & ({ parameter: string } | { pointer: string });
+
+const inQuery: SelectorPlace = { name: 'labels', parameter: 'query.labels' };
+
+/** Throws AppError `invalid-request` with the place and the position (from 1) of the fault. */
+export function parseLabelSelector(text: string, place: SelectorPlace = inQuery): LabelRequirement[] {
+  const { name: selectorName, ...whereabouts } = place;
   let at = 0;
 
   function fail(expected: string): never {
     const detail = `position ${at + 1}: expected ${expected}`;
-    throw new AppError('invalid-request', `labels is not a selector: ${detail}`, {
-      details: { errors: [{ parameter: 'query.labels', detail, position: at + 1 }] },
+    throw new AppError('invalid-request', `${selectorName} is not a selector: ${detail}`, {
+      details: { errors: [{ ...whereabouts, detail, position: at + 1 }] },
     });
   }
   function match(pattern: RegExp): RegExpExecArray | undefined {

@@ -1,6 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { labelCondition, parseLabelSelector } from '../../../../common/db/queries/label-selector.ts';
+import {
+  labelCondition,
+  parseLabelSelector,
+  type SelectorPlace,
+} from '../../../../common/db/queries/label-selector.ts';
 import { AppError } from '../../../../common/runtime/app-error.ts';
+
+function faultOf(text: string, place?: SelectorPlace): AppError {
+  try {
+    parseLabelSelector(text, place);
+  } catch (error) {
+    if (error instanceof AppError) return error;
+    throw error;
+  }
+  throw new Error(`it took ${text}`);
+}
 
 describe('parseLabelSelector', () => {
   it('reads every form', () => {
@@ -54,15 +68,23 @@ describe('parseLabelSelector', () => {
     [Array(21).fill('a').join(','), 41],
     ['a\u0000', 2],
   ])('says where %j is wrong', (text, position) => {
-    let thrown: unknown;
-    try {
-      parseLabelSelector(text);
-    } catch (error) {
-      thrown = error;
-    }
-    expect(thrown).toBeInstanceOf(AppError);
-    expect((thrown as AppError).code).toBe('invalid-request');
-    expect((thrown as AppError).details.errors).toMatchObject([{ parameter: 'query.labels', position }]);
+    const thrown = faultOf(text);
+    expect(thrown.code).toBe('invalid-request');
+    expect(thrown.details.errors).toMatchObject([{ parameter: 'query.labels', position }]);
+  });
+
+  it('says where the selector stands: in the query, unless it is told otherwise', () => {
+    const detail = 'position 3: expected a value';
+    expect(faultOf('a=')).toMatchObject({
+      message: `labels is not a selector: ${detail}`,
+      details: { errors: [{ parameter: 'query.labels', detail, position: 3 }] },
+    });
+    const inBody = faultOf('a=', { name: 'selector', pointer: '/target/selector' });
+    expect(inBody.message).toBe(`selector is not a selector: ${detail}`);
+    expect(inBody.details).toEqual({ errors: [{ pointer: '/target/selector', detail, position: 3 }] });
+    const elsewhere = faultOf('a=', { name: 'only', parameter: 'query.only' });
+    expect(elsewhere.message).toBe(`only is not a selector: ${detail}`);
+    expect(elsewhere.details).toEqual({ errors: [{ parameter: 'query.only', detail, position: 3 }] });
   });
 
   it('stays quick on hostile text', () => {
