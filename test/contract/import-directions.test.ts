@@ -10,8 +10,12 @@ const servers = ['api', 'conductor', 'wamp-agent'];
 const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegExp }> = {
   'common/runtime': { folders: ['common/runtime'], packages: /^(node:|pino$|prom-client$)/ },
   'common/wamp': { folders: ['common/wamp', 'common/runtime'], packages: /^(node:|autobahn$)/ },
+  'common/operations': {
+    folders: ['common/operations', 'common/runtime', 'common/wamp'],
+    packages: /^(node:|croner$)/,
+  },
   'common/db': {
-    folders: ['common/db', 'common/runtime', 'common/wamp', 'migrations'],
+    folders: ['common/db', 'common/operations', 'common/runtime', 'common/wamp', 'migrations'],
     packages: /^(node:|typeorm$|mysql2)/,
   },
   'common/relay': {
@@ -20,7 +24,7 @@ const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegE
   },
   migrations: { folders: ['migrations'], packages: /^(node:|typeorm$)/ },
   'board-agent': {
-    folders: ['board-agent', 'common/wamp', 'common/runtime'],
+    folders: ['board-agent', 'common/operations', 'common/wamp', 'common/runtime'],
     not: /^(typeorm|mysql2|express)/,
   },
   ...Object.fromEntries(servers.map((each) => [each, { folders: [each, 'common'] }])),

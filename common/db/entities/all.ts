@@ -1,4 +1,15 @@
 import {
+  BoardScheduleListEntity,
+  EventCursorEntity,
+  FleetBoardEntity,
+  FleetEntity,
+  ScheduleEntity,
+  ScheduleRunEntity,
+  TenantUsageEntity,
+  WebhookDeliveryEntity,
+  WebhookEntity,
+} from './automation.ts';
+import {
   BoardCredentialEntity,
   BoardEntity,
   BoardLabelEntity,
@@ -8,6 +19,14 @@ import {
   EnrolmentCodeEntity,
   StoredContractEntity,
 } from './boards.ts';
+import {
+  ArtifactEntity,
+  BoardQueueEntity,
+  OperationEntity,
+  OperationEventEntity,
+  OperationTargetEntity,
+  RolloutEntity,
+} from './operations.ts';
 import { ConductorEntity, LeaseEntity, RouterEntity, TaskRunEntity, WampAgentEntity } from './processes.ts';
 import { BoardSpoolEntity, ReadingGapEntity, StreamEntity } from './readings.ts';
 import { AuditEventEntity, EventEntity, IdempotencyKeyEntity } from './records.ts';
@@ -38,4 +57,19 @@ export const entities = [
   EventEntity,
   IdempotencyKeyEntity,
   AuditEventEntity,
+  OperationEntity,
+  OperationTargetEntity,
+  BoardQueueEntity,
+  OperationEventEntity,
+  RolloutEntity,
+  ArtifactEntity,
+  FleetEntity,
+  FleetBoardEntity,
+  ScheduleEntity,
+  ScheduleRunEntity,
+  BoardScheduleListEntity,
+  WebhookEntity,
+  WebhookDeliveryEntity,
+  EventCursorEntity,
+  TenantUsageEntity,
 ];

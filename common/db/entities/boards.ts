@@ -21,6 +21,8 @@ export interface Board {
   connectivity: JsonObject | null;
   /** hashContracts of the published contracts; relays cache by it. */
   contractsHash: string | null;
+  /** Identity of the board's journal of operations, as of its last hello. */
+  journalEpoch: string | null;
   lastHeartbeatAt: Date | null;
   lastRpcAt: Date | null;
   /** The latest of any sign of life; written in batches, so it may lag by some seconds. */
@@ -47,6 +49,7 @@ export const BoardEntity = new EntitySchema<Board>({
     agentVersion: text('agent_version', 50, nullable),
     connectivity: json('connectivity', nullable),
     contractsHash: ascii('contracts_hash', 32, nullable),
+    journalEpoch: uuid('journal_epoch', nullable),
     lastHeartbeatAt: time('last_heartbeat_at', nullable),
     lastRpcAt: time('last_rpc_at', nullable),
     lastSeenAt: time('last_seen_at', nullable),

@@ -1,4 +1,5 @@
 import { EntitySchema } from 'typeorm';
+import type { JsonObject } from '../../runtime/guards.ts';
 import type { TenantRole } from '../roles.ts';
 import { ascii, flag, hash, json, nullable, text, time, uuid, whole } from './columns.ts';
 
@@ -8,6 +9,8 @@ export interface Tenant {
   slug: string;
   /** Shorter than the installation's retention; null = the installation's. */
   readingRetentionDays: number | null;
+  /** Limits of this tenant; what is left out has the installation's. */
+  quotas: JsonObject | null;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -21,6 +24,7 @@ export const TenantEntity = new EntitySchema<Tenant>({
     name: text('name', 100),
     slug: ascii('slug', 63),
     readingRetentionDays: whole('reading_retention_days', nullable),
+    quotas: json('quotas', nullable),
     version: whole('version', { default: 1 }),
     createdAt: time('created_at'),
     updatedAt: time('updated_at'),
