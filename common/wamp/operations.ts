@@ -5,6 +5,7 @@
  * An *attempt* is one intended execution. It is sent again until the board has answered, so a board
  * sees the same attempt several times, and answers repeats from its journal.
  */
+import { createHash } from 'node:crypto';
 import { AppError } from '../runtime/app-error.ts';
 import {
   asArray,
@@ -154,6 +155,17 @@ export type ScheduleTiming =
 
 export const scheduleOverlaps = ['skip', 'queue', 'cancel-previous'] as const;
 export type ScheduleOverlap = (typeof scheduleOverlaps)[number];
+
+/**
+ * Id of the operation that a schedule's due time makes: the same wherever it is computed, so that a
+ * due time is one operation however often it is met. A name-based uuid (RFC 9562, version 8, SHA-256).
+ */
+export function scheduledOperationId(scheduleId: string, dueAt: number): string {
+  const hash = createHash('sha256').update(`boardwalk schedule ${scheduleId} ${dueAt}`).digest();
+  hash[6] = (hash.readUInt8(6) & 0x0f) | 0x80;
+  hash[8] = (hash.readUInt8(8) & 0x3f) | 0x80;
+  return hash.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
 
 /** What is made up for after an outage: none, the last due time, or all up to `limit`. */
 export interface ScheduleCatchUp {
