@@ -83,6 +83,43 @@ describe('the directory of boards', () => {
 });
 
 describe('refusals', () => {
+  it('of two boards behind one address have a row each, and so have two targets of one key', async () => {
+    const refusals = createRefusals({ database, metrics: createMetrics(), logger });
+    const remoteAddress = '10.0.2.1';
+    for (const actor of ['board-1', 'board-2', 'board-1'])
+      refusals.record({
+        actorKind: 'anonymous',
+        actor,
+        action: 'wamp-join',
+        remoteAddress,
+        result: 'invalid-credentials',
+      });
+    for (const target of ['uri-1', 'uri-2', 'uri-2'])
+      refusals.record({
+        actorKind: 'key',
+        actor: 'key-1',
+        action: 'wamp-authorize',
+        targetKind: 'uri',
+        target,
+        remoteAddress,
+        result: 'not-authorized',
+      });
+    await refusals.stop();
+    const written = await rows(
+      'SELECT actor, target, detail FROM audit_events WHERE remote_address = ? ORDER BY actor, target, detail IS NOT NULL',
+      [remoteAddress],
+    );
+    const again = { repeats: 1 };
+    expect(written).toEqual([
+      { actor: 'board-1', target: null, detail: null },
+      { actor: 'board-1', target: null, detail: again },
+      { actor: 'board-2', target: null, detail: null },
+      { actor: 'key-1', target: 'uri-1', detail: null },
+      { actor: 'key-1', target: 'uri-2', detail: null },
+      { actor: 'key-1', target: 'uri-2', detail: again },
+    ]);
+  });
+
   it('are audited once and then counted, whoever knocks how often', async () => {
     const metrics = createMetrics();
     const refusals = createRefusals({ database, metrics, logger, windowMs: 60_000, maxKinds: 3 });
@@ -103,7 +140,10 @@ describe('refusals', () => {
         result: 'invalid-credentials',
       });
     await refusals.stop();
-    const written = await rows('SELECT actor, remote_address, result, detail FROM audit_events ORDER BY id');
+    const written = await rows(
+      `SELECT actor, remote_address, result, detail FROM audit_events
+       WHERE remote_address LIKE '10.0.0.%' OR remote_address LIKE '10.0.1.%' OR actor = '*' ORDER BY id`,
+    );
     expect(written).toHaveLength(5);
     expect(written.find((row) => row.remote_address === '10.0.0.1' && row.detail)).toMatchObject({
       detail: { repeats: 49 },
