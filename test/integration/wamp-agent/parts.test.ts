@@ -120,35 +120,69 @@ describe('refusals', () => {
     ]);
   });
 
-  it('are audited once and then counted, whoever knocks how often', async () => {
-    const metrics = createMetrics();
-    const refusals = createRefusals({ database, metrics, logger, windowMs: 60_000, maxKinds: 3 });
-    for (let index = 0; index < 50; index += 1)
-      refusals.record({
-        actorKind: 'anonymous',
-        actor: `guess-${index}`,
-        action: 'wamp-join',
-        remoteAddress: '10.0.0.1',
-        result: 'invalid-credentials',
-      });
-    for (let index = 0; index < 50; index += 1)
-      refusals.record({
-        actorKind: 'anonymous',
-        actor: 'x',
-        action: 'wamp-join',
-        remoteAddress: `10.0.1.${index}`,
-        result: 'invalid-credentials',
-      });
-    await refusals.stop();
-    const written = await rows(
-      `SELECT actor, remote_address, result, detail FROM audit_events
-       WHERE remote_address LIKE '10.0.0.%' OR remote_address LIKE '10.0.1.%' OR actor = '*' ORDER BY id`,
+  const knock = (actor: string, remoteAddress: string) =>
+    ({
+      actorKind: 'anonymous',
+      actor,
+      action: 'wamp-join',
+      remoteAddress,
+      result: 'invalid-credentials',
+    }) as const;
+  const audited = (addresses: string) =>
+    rows(
+      'SELECT actor, target, remote_address, result, detail FROM audit_events WHERE remote_address LIKE ?',
+      [addresses],
     );
-    expect(written).toHaveLength(5);
-    expect(written.find((row) => row.remote_address === '10.0.0.1' && row.detail)).toMatchObject({
-      detail: { repeats: 49 },
+
+  it('are audited once and then counted, whatever names and targets one sender invents', async () => {
+    const refusals = createRefusals({ database, metrics: createMetrics(), logger, maxKindsOfSender: 3 });
+    for (let index = 0; index < 50; index += 1) {
+      refusals.record(knock(`guess-${index}`, '10.0.0.1'));
+      refusals.record({
+        actorKind: 'board',
+        actor: 'board-1',
+        action: 'wamp-authorize',
+        targetKind: 'uri',
+        target: `uri-${index}`,
+        remoteAddress: '10.0.0.2',
+        result: 'not-authorized',
+        detail: { action: 'call' },
+      });
+    }
+    await refusals.stop();
+    const guesses = await audited('10.0.0.1');
+    expect(guesses.map((row) => row.actor).toSorted()).toEqual(['*', 'guess-0', 'guess-1', 'guess-2']);
+    expect(guesses.find((row) => row.actor === '*')).toMatchObject({
+      result: 'invalid-credentials',
+      target: null,
+      detail: { repeats: 47 },
     });
-    expect(written.find((row) => row.actor === '*')).toMatchObject({ detail: { repeats: 48 } });
+    const targets = await audited('10.0.0.2');
+    expect(targets.map((row) => row.target).toSorted()).toEqual(['*', 'uri-0', 'uri-1', 'uri-2']);
+    expect(targets.find((row) => row.target === '*')).toMatchObject({
+      actor: 'board-1',
+      detail: { repeats: 47 },
+    });
+  });
+
+  it('of many senders are few rows, and a sender that invents names takes no place from the next', async () => {
+    const refusals = createRefusals({ database, metrics: createMetrics(), logger, maxSenders: 3 });
+    for (let index = 0; index < 10; index += 1) refusals.record(knock(`guess-${index}`, '10.0.1.0'));
+    for (let index = 1; index < 50; index += 1) refusals.record(knock('x', `10.0.1.${index}`));
+    await refusals.stop();
+    const written = await audited('10.0.1.%');
+    expect(written.map((row) => `${row.remote_address} ${row.actor}`).toSorted()).toEqual([
+      '10.0.1.0 *',
+      '10.0.1.0 guess-0',
+      '10.0.1.0 guess-1',
+      '10.0.1.0 guess-2',
+      '10.0.1.1 x',
+      '10.0.1.2 x',
+    ]);
+    expect(written.find((row) => row.actor === '*')).toMatchObject({ detail: { repeats: 7 } });
+    expect(await rows("SELECT actor, detail FROM audit_events WHERE result = 'too-many-kinds'")).toEqual([
+      { actor: '*', detail: { repeats: 47 } },
+    ]);
   });
 });
 
