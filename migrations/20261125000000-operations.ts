@@ -70,7 +70,7 @@ const tables: readonly [name: string, definition: string][] = [
      PRIMARY KEY (board_uuid, operation_id),
      KEY ix_operation_targets_queue (board_uuid, queue, operation_id),
      KEY ix_operation_targets_operation (operation_id, state, board_uuid),
-     KEY ix_operation_targets_wave (operation_id, wave, queue),
+     KEY ix_operation_targets_wave (operation_id, wave, queue, state),
      KEY ix_operation_targets_deadline (queue, deadline_at)`,
   ],
   // ready: 1 = has something to do at next_at, NULL = waits for its board or has nothing open.

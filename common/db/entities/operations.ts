@@ -130,7 +130,7 @@ export const OperationTargetEntity = new EntitySchema<OperationTargetRow>({
   indices: [
     { name: 'ix_operation_targets_queue', columns: ['boardUuid', 'queue', 'operationId'] },
     { name: 'ix_operation_targets_operation', columns: ['operationId', 'state', 'boardUuid'] },
-    { name: 'ix_operation_targets_wave', columns: ['operationId', 'wave', 'queue'] },
+    { name: 'ix_operation_targets_wave', columns: ['operationId', 'wave', 'queue', 'state'] },
     { name: 'ix_operation_targets_deadline', columns: ['queue', 'deadlineAt'] },
   ],
 });
