@@ -609,7 +609,7 @@ export interface paths {
         };
         /**
          * Server-sent events of what the caller may see
-         * @description Events have a `type`: `presence`, `readings`, `beat` (every 10 s, with the server's time), `resync` (what
+         * @description Events have a `type`: `presence`, `operation` (a target or an operation changed, or reports progress), `readings`, `beat` (every 10 s, with the server's time), `resync` (what
          *     `after` names is no longer kept: read the state again). A client that is too slow is cut off.
          */
         get: operations["streamEvents"];
@@ -1042,6 +1042,11 @@ export interface components {
             result?: {
                 [key: string]: unknown;
             };
+            /**
+             * @description Of a `journaled` procedure: what it counts as when the agent died in the middle of it.
+             * @enum {string}
+             */
+            onCrash?: "failed" | "unknown";
             /** @enum {string} */
             safety: "idempotent" | "journaled" | "at-most-once";
             progress?: boolean;
@@ -1131,6 +1136,532 @@ export interface components {
             items: components["schemas"]["Completeness"][];
             next?: components["schemas"]["Next"];
         };
+        /** @description Name as published, for example `ping` or `gpio.write`. */
+        ProcedureName: string;
+        /**
+         * @description `preparing`: its targets are being written. `active`: some target has not ended. `succeeded`: all did. `failed`: all ended, some without success. `cancelled`.
+         * @enum {string}
+         */
+        OperationState: "preparing" | "active" | "succeeded" | "failed" | "cancelled";
+        /**
+         * @description `dispatched` says that it was sent; only the board's own word makes it `accepted`. `unknown`: it may or may not have
+         *     run; the board's journal can tell.
+         * @enum {string}
+         */
+        TargetState: "queued" | "dispatched" | "accepted" | "running" | "succeeded" | "failed" | "expired" | "cancelled" | "unknown";
+        /** @description Exactly one of the three. */
+        OperationTargetChoice: {
+            /** @description uuids or names. */
+            boards?: components["schemas"]["Reference"][];
+            fleet?: components["schemas"]["Reference"];
+            /** @description A label selector, as in `GET /v1/boards?labels=…`. */
+            selector?: string;
+        };
+        /** @description Local times of a zone, between which boards are reached. `to` before `from` crosses midnight. */
+        DailyWindow: {
+            /** @description Hours and minutes, such as 02:00. */
+            from: string;
+            /** @description Hours and minutes, such as 02:00. */
+            to: string;
+            /** @description Of the IANA database, such as `Europe/Rome`. */
+            timeZone: string;
+        };
+        RolloutOptions: {
+            /** @description Sizes of the waves, by number or by share of all boards; the last one takes what is left. */
+            waves: {
+                count?: number;
+                percent?: number;
+            }[];
+            /** @description Boards let in a minute. With `ramp` it is multiplied by `factor` each time that so many more succeeded. */
+            rate?: {
+                perMinute: number;
+                ramp?: {
+                    factor: number;
+                    everySucceeded: number;
+                    maxPerMinute: number;
+                };
+            };
+            /**
+             * @description Share of a wave that must succeed before the next one opens; else the rollout pauses.
+             * @default 100
+             */
+            successPercent?: number;
+            /** @description Ends the rollout when so large a share of those that ended did not succeed, once so many have ended. */
+            abort?: {
+                failedPercent: number;
+                afterEnded: number;
+            };
+            /**
+             * @description `start`: before the first wave. `each-wave`: before each.
+             * @default none
+             * @enum {string}
+             */
+            approval?: "none" | "start" | "each-wave";
+        };
+        OperationCreation: {
+            tenant?: components["schemas"]["Reference"];
+            procedure: components["schemas"]["ProcedureName"];
+            /** @description Contracts describe kwargs only. */
+            args?: unknown[];
+            /** @description At most 64 KiB. */
+            kwargs?: {
+                [key: string]: unknown;
+            };
+            target: components["schemas"]["OperationTargetChoice"];
+            /**
+             * @description `now`: boards that are offline fail at once. `when-online`: they are waited for. `window`: like it, within the
+             *     daily `window`. `rollout`: like it, in waves.
+             * @enum {string}
+             */
+            delivery: "now" | "when-online" | "window" | "rollout";
+            window?: components["schemas"]["DailyWindow"];
+            rollout?: components["schemas"]["RolloutOptions"];
+            /**
+             * Format: date-time
+             * @description What has not been done by then is not done. Left out, an hour for `now`, else seven days; at most a year.
+             */
+            deadline?: string;
+            /**
+             * @description Executions at the most; a further one follows a known failure only.
+             * @default 1
+             */
+            attempts?: number;
+            /**
+             * @description Run beside other operations of the board instead of in their order.
+             * @default false
+             */
+            parallel?: boolean;
+            /**
+             * @description Refuse the whole request when a board would be left out.
+             * @default false
+             */
+            strict?: boolean;
+            /** @description Hash of the plan that this applies. */
+            plan?: string;
+        };
+        OperationPlan: {
+            hash: string;
+            /** @description Boards that it would reach. */
+            count: number;
+            /** @description Of these */
+            online: number;
+            /** @description Of these */
+            unverified: number;
+            /** @description The first 100. */
+            targets: {
+                board: components["schemas"]["Uuid"];
+                name: string;
+                status: components["schemas"]["BoardStatus"];
+                wave: number | null;
+            }[];
+            excludedCount: number;
+            /** @description The first 100 boards that are left out, and why. */
+            excluded: {
+                board: components["schemas"]["Uuid"];
+                name: string;
+                /** @enum {string} */
+                reason: "procedure-not-found" | "invalid-arguments" | "board-revoked";
+                detail: string;
+            }[];
+            /** @description Boards in each wave; empty without a rollout. */
+            waves: number[];
+            /** @description Estimate from the rate, the windows and how long the procedure took lately; null when nothing is known. */
+            expectedSeconds: number | null;
+        };
+        /** @description Targets by state; states without any are left out. */
+        TargetCounts: {
+            [key: string]: number;
+        };
+        OperationError: {
+            code: string;
+            message: string;
+            details?: {
+                [key: string]: unknown;
+            };
+        };
+        OperationProgress: {
+            percent?: number;
+            message?: string;
+            data?: unknown;
+        };
+        Rollout: {
+            /** @enum {string} */
+            state: "running" | "paused" | "waiting" | "aborted" | "finished";
+            /** @description In words: why it is paused, waits or was aborted. */
+            reason: string | null;
+            /** @description The wave that is open; 0 = none yet. */
+            wave: number;
+            waves: number;
+            options: components["schemas"]["RolloutOptions"];
+        };
+        Operation: {
+            id: components["schemas"]["Uuid"];
+            tenant: components["schemas"]["Uuid"];
+            procedure: string;
+            kwargs: {
+                [key: string]: unknown;
+            };
+            target: {
+                [key: string]: unknown;
+            };
+            /** @enum {string} */
+            delivery: "now" | "when-online" | "window" | "rollout";
+            window: components["schemas"]["DailyWindow"] | null;
+            state: components["schemas"]["OperationState"];
+            deadline: components["schemas"]["Time"];
+            attempts: number;
+            parallel: boolean;
+            targetCount: number;
+            counts: components["schemas"]["TargetCounts"];
+            /** @description The targets when there are at most ten. */
+            targets: components["schemas"]["OperationTarget"][];
+            rollout: components["schemas"]["Rollout"] | null;
+            schedule: string | null;
+            dueAt: components["schemas"]["MaybeTime"];
+            createdBy: string;
+            version: components["schemas"]["Version"];
+            createdAt: components["schemas"]["Time"];
+            updatedAt: components["schemas"]["Time"];
+            endedAt: components["schemas"]["MaybeTime"];
+            /** @description Boards that were left out, in the answer to the creation only; the first 100. */
+            excluded?: {
+                board: components["schemas"]["Uuid"];
+                name: string;
+                reason: string;
+                detail: string;
+            }[];
+        };
+        OperationList: {
+            items: components["schemas"]["Operation"][];
+            next?: components["schemas"]["Next"];
+        };
+        OperationTarget: {
+            board: components["schemas"]["Uuid"];
+            /** @description Null when the board was deleted. */
+            boardName: string | null;
+            state: components["schemas"]["TargetState"];
+            wave: number | null;
+            attempt: number;
+            /** @description How often this attempt was sent. */
+            deliveries: number;
+            safety: string | null;
+            progress: components["schemas"]["OperationProgress"] | null;
+            /** @description Any JSON; null before the end. */
+            result: unknown;
+            error: components["schemas"]["OperationError"] | null;
+            artifacts: components["schemas"]["Artifact"][];
+            notBefore: components["schemas"]["MaybeTime"];
+            cancelRequested: boolean;
+            dispatchedAt: components["schemas"]["MaybeTime"];
+            acceptedAt: components["schemas"]["MaybeTime"];
+            endedAt: components["schemas"]["MaybeTime"];
+            version: components["schemas"]["Version"];
+        };
+        OperationTargetList: {
+            items: components["schemas"]["OperationTarget"][];
+            next?: components["schemas"]["Next"];
+        };
+        OperationTimeline: {
+            state: components["schemas"]["OperationState"];
+            items: {
+                at: components["schemas"]["Time"];
+                /** @description Null for what concerns the operation as a whole. */
+                board: string | null;
+                /** @description A state, or what happened without a change of it, such as `no-answer` or `retry`. */
+                kind: string;
+                attempt: number | null;
+                evidence: {
+                    [key: string]: unknown;
+                };
+            }[];
+            /** @description Why it is not done yet, in words; at most 100 lines. */
+            waiting: {
+                board: string | null;
+                /** @description Such as `board-offline`, `window`, `wave`, `approval`, `paused`, `back-off`, `order`, `rate`, `running`, `journal`. */
+                reason: string;
+                text: string;
+                until?: components["schemas"]["MaybeTime"];
+            }[];
+            next?: components["schemas"]["Next"];
+        };
+        BoardChoice: {
+            /** @description Only these (uuids or names); left out, all. */
+            boards?: components["schemas"]["Reference"][];
+        };
+        OperationRetry: {
+            /** @description Only these (uuids or names); left out, all. */
+            boards?: components["schemas"]["Reference"][];
+            /**
+             * @default [
+             *       "failed",
+             *       "expired"
+             *     ]
+             */
+            states?: ("failed" | "expired" | "cancelled" | "unknown")[];
+            /**
+             * Format: date-time
+             * @description A new deadline; needed when the old one has passed.
+             */
+            deadline?: string;
+        };
+        Artifact: {
+            id: components["schemas"]["Uuid"];
+            operation: components["schemas"]["Uuid"];
+            board: components["schemas"]["Uuid"];
+            name: string;
+            mediaType: string;
+            /** @description Bytes. */
+            size: number;
+            sha256: string;
+            /** @enum {string} */
+            state: "receiving" | "complete" | "failed";
+            /** @description Bytes that have arrived. */
+            received: number;
+            createdAt: components["schemas"]["Time"];
+            expiresAt: components["schemas"]["Time"];
+        };
+        ArtifactList: {
+            items: components["schemas"]["Artifact"][];
+            next?: components["schemas"]["Next"];
+        };
+        /** @description With `selector` or with `boards`, not both. */
+        FleetCreation: {
+            tenant?: components["schemas"]["Reference"];
+            name: components["schemas"]["Name"];
+            description?: components["schemas"]["Text"];
+            /** @description A label selector; the fleet is whatever it matches at the time. */
+            selector?: string;
+            /** @description uuids or names. */
+            boards?: components["schemas"]["Reference"][];
+        };
+        FleetUpdate: {
+            name?: components["schemas"]["Name"];
+            description?: components["schemas"]["Text"] | null;
+            selector?: string;
+            boards?: components["schemas"]["Reference"][];
+            version?: components["schemas"]["Version"];
+        };
+        Fleet: {
+            id: components["schemas"]["Uuid"];
+            tenant: components["schemas"]["Uuid"];
+            name: string;
+            description: string | null;
+            /** @description Null for a fleet of named boards. */
+            selector: string | null;
+            /** @description Boards in it now. */
+            boardCount: number;
+            createdBy: string;
+            version: components["schemas"]["Version"];
+            createdAt: components["schemas"]["Time"];
+            updatedAt: components["schemas"]["Time"];
+        };
+        FleetList: {
+            items: components["schemas"]["Fleet"][];
+            next?: components["schemas"]["Next"];
+        };
+        /** @description `cron` with `timeZone`, or `everySeconds` (counted from `from`, left out: from now), or `at`. */
+        ScheduleTiming: {
+            /** @description Five fields, or six with seconds in front. */
+            cron?: string;
+            /** @description Of the IANA database; UTC when left out. */
+            timeZone?: string;
+            everySeconds?: number;
+            /** Format: date-time */
+            from?: string;
+            /** Format: date-time */
+            at?: string;
+        };
+        /** @description What is made at each due time; as in `POST /v1/operations`. */
+        ScheduledOperation: {
+            procedure: components["schemas"]["ProcedureName"];
+            kwargs?: {
+                [key: string]: unknown;
+            };
+            target: components["schemas"]["OperationTargetChoice"];
+            /**
+             * @default when-online
+             * @enum {string}
+             */
+            delivery?: "now" | "when-online" | "window";
+            window?: components["schemas"]["DailyWindow"];
+            /**
+             * @description Time for it, from the due time.
+             * @default 3600
+             */
+            deadlineSeconds?: number;
+            /** @default 1 */
+            attempts?: number;
+            /** @default false */
+            parallel?: boolean;
+        };
+        ScheduleCreation: {
+            tenant?: components["schemas"]["Reference"];
+            name: components["schemas"]["Name"];
+            timing: components["schemas"]["ScheduleTiming"];
+            operation: components["schemas"]["ScheduledOperation"];
+            /**
+             * @description Each due time begins so much later at the most; random.
+             * @default 0
+             */
+            jitterSeconds?: number;
+            /**
+             * @description What to do when the operation of the due time before has not ended.
+             * @default skip
+             * @enum {string}
+             */
+            overlap?: "skip" | "queue" | "cancel-previous";
+            /**
+             * @description What to make up for after an outage.
+             * @default last
+             * @enum {string}
+             */
+            catchUp?: "none" | "last" | "all";
+            /**
+             * @description With `all`: the newest so many.
+             * @default 10
+             */
+            catchUpLimit?: number;
+            /**
+             * @description Its boards get it beforehand and run it by themselves, also without a link; results come later.
+             * @default false
+             */
+            offline?: boolean;
+        };
+        ScheduleUpdate: {
+            name?: components["schemas"]["Name"];
+            timing?: components["schemas"]["ScheduleTiming"];
+            operation?: components["schemas"]["ScheduledOperation"];
+            jitterSeconds?: number;
+            /** @enum {string} */
+            overlap?: "skip" | "queue" | "cancel-previous";
+            /** @enum {string} */
+            catchUp?: "none" | "last" | "all";
+            catchUpLimit?: number;
+            offline?: boolean;
+            version?: components["schemas"]["Version"];
+        };
+        Schedule: {
+            id: components["schemas"]["Uuid"];
+            tenant: components["schemas"]["Uuid"];
+            name: string;
+            /** @enum {string} */
+            state: "active" | "paused" | "ended";
+            timing: components["schemas"]["ScheduleTiming"];
+            operation: components["schemas"]["ScheduledOperation"];
+            jitterSeconds: number;
+            /** @enum {string} */
+            overlap: "skip" | "queue" | "cancel-previous";
+            /** @enum {string} */
+            catchUp: "none" | "last" | "all";
+            catchUpLimit: number;
+            offline: boolean;
+            /** @description The next due times, at most five; empty while paused or ended. */
+            nextDueAt: components["schemas"]["Time"][];
+            lastDueAt: components["schemas"]["MaybeTime"];
+            /** @description Why the last due time made no operation. */
+            lastError: string | null;
+            createdBy: string;
+            version: components["schemas"]["Version"];
+            createdAt: components["schemas"]["Time"];
+            updatedAt: components["schemas"]["Time"];
+        };
+        ScheduleList: {
+            items: components["schemas"]["Schedule"][];
+            next?: components["schemas"]["Next"];
+        };
+        ScheduleRun: {
+            dueAt: components["schemas"]["Time"];
+            /** @enum {string} */
+            outcome: "created" | "ran-offline" | "skipped" | "missed" | "failed";
+            operation: string | null;
+            detail: string | null;
+            at: components["schemas"]["Time"];
+        };
+        ScheduleRunList: {
+            items: components["schemas"]["ScheduleRun"][];
+            next?: components["schemas"]["Next"];
+        };
+        QuotaLimits: {
+            boards?: number;
+            schedules?: number;
+            openOperations?: number;
+            operationsPerDay?: number;
+            readingsPerDay?: number;
+        };
+        Quota: {
+            /** @description Null = none. */
+            limit: number | null;
+            used: number;
+        };
+        /** @description Days are those of UTC. */
+        Quotas: {
+            boards: components["schemas"]["Quota"];
+            schedules: components["schemas"]["Quota"];
+            openOperations: components["schemas"]["Quota"];
+            operationsPerDay: components["schemas"]["Quota"];
+            readingsPerDay: components["schemas"]["Quota"];
+        };
+        WebhookTypes: ("operation" | "presence")[];
+        WebhookCreation: {
+            name: components["schemas"]["Name"];
+            /** Format: uri */
+            url: string;
+            types: components["schemas"]["WebhookTypes"];
+        };
+        WebhookUpdate: {
+            name?: components["schemas"]["Name"];
+            /** Format: uri */
+            url?: string;
+            types?: components["schemas"]["WebhookTypes"];
+            /** @enum {string} */
+            state?: "active" | "disabled";
+            version?: components["schemas"]["Version"];
+        };
+        Webhook: {
+            id: components["schemas"]["Uuid"];
+            tenant: components["schemas"]["Uuid"];
+            name: string;
+            url: string;
+            types: components["schemas"]["WebhookTypes"];
+            /** @enum {string} */
+            state: "active" | "disabled";
+            disabledReason: string | null;
+            failingSince: components["schemas"]["MaybeTime"];
+            createdBy: string;
+            version: components["schemas"]["Version"];
+            createdAt: components["schemas"]["Time"];
+            updatedAt: components["schemas"]["Time"];
+        };
+        NewWebhook: components["schemas"]["Webhook"] & {
+            /** @description Key of the signatures. */
+            secret: string;
+        };
+        WebhookList: {
+            items: components["schemas"]["Webhook"][];
+            next?: components["schemas"]["Next"];
+        };
+        /** @enum {string} */
+        WebhookDeliveryState: "pending" | "delivered" | "failed";
+        WebhookDelivery: {
+            id: string;
+            type: string;
+            state: components["schemas"]["WebhookDeliveryState"];
+            attempts: number;
+            nextAt: components["schemas"]["MaybeTime"];
+            /** @description HTTP status of the last attempt. */
+            status: number | null;
+            error: string | null;
+            durationMs: number | null;
+            createdAt: components["schemas"]["Time"];
+            attemptedAt: components["schemas"]["MaybeTime"];
+            payload: {
+                [key: string]: unknown;
+            };
+        };
+        WebhookDeliveryList: {
+            items: components["schemas"]["WebhookDelivery"][];
+            next?: components["schemas"]["Next"];
+        };
         Health: {
             /** @enum {string} */
             status: "ok";
@@ -1193,6 +1724,16 @@ export interface components {
         typeFilter: string;
         /** @description Only boards whose name begins so. */
         namePrefixFilter: components["schemas"]["Reference"];
+        operation: components["schemas"]["Uuid"];
+        artifact: components["schemas"]["Uuid"];
+        /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+        fleet: components["schemas"]["Reference"];
+        /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+        schedule: components["schemas"]["Reference"];
+        /** @description Id or name. */
+        webhook: components["schemas"]["Reference"];
+        /** @description Only boards of this fleet (id, or name in the tenant). */
+        fleetFilter: components["schemas"]["Reference"];
     };
     requestBodies: never;
     headers: {
