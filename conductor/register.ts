@@ -1,9 +1,7 @@
 /** A conductor's own row: that it lives, and where its health port is. */
 import type { EntityManager } from 'typeorm';
 
-/** Four missed heartbeats and a process counts as gone; the same for wamp-agents. */
-export const conductorHeartbeatMs = 2000;
-export const conductorLapseMs = 8000;
+export { conductorHeartbeatMs, conductorLapseMs } from '../common/db/queries/conductors.ts';
 
 /** Also brings back a row that was marked or cleared while this process stood still. */
 export async function writeHeartbeat(

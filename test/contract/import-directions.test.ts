@@ -22,6 +22,10 @@ const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegE
     folders: ['common/relay', 'common/runtime', 'common/db', 'common/wamp'],
     packages: /^(node:|undici$)/,
   },
+  'common/wake': {
+    folders: ['common/wake', 'common/relay', 'common/runtime', 'common/db'],
+    packages: /^node:/,
+  },
   migrations: { folders: ['migrations'], packages: /^(node:|typeorm$)/ },
   'board-agent': {
     folders: ['board-agent', 'common/operations', 'common/wamp', 'common/runtime'],
