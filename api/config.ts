@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { parseDatabaseUrl } from '../common/db/database-url.ts';
+import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.ts';
 import { messageOf } from '../common/runtime/app-error.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
@@ -18,6 +19,8 @@ export interface ApiConfig {
   publicUrl: string | undefined;
   /** Express' `trust proxy`: addresses of reverse proxies whose X-Forwarded-For counts. */
   trustedProxies: string[];
+  /** Of tenants that have no limits of their own. */
+  quotas: QuotaLimits;
   logLevel: LogLevel;
 }
 
@@ -33,6 +36,7 @@ export function loadApiConfig(env: Env): ApiConfig {
     realm: reader.string('BOARDWALK_REALM', realmDefault),
     publicUrl: reader.optional('BOARDWALK_PUBLIC_URL'),
     trustedProxies: reader.list('BOARDWALK_TRUSTED_PROXIES', []),
+    quotas: readQuotaDefaults(reader),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   for (const fault of faultsOf(config)) reader.fault(fault);

@@ -9,6 +9,7 @@ import { createBoardListHandlers } from './boards/list-handlers.ts';
 import type { ApiDeps } from './deps.ts';
 import type { Handlers } from './http/operation.ts';
 import type { ShortMemory } from './http/short-memory.ts';
+import { createQuotaHandlers } from './quotas/handlers.ts';
 import { createReadingsHandlers } from './readings/handlers.ts';
 import { createRelayedHandlers } from './relayed-handlers.ts';
 import { createServiceHandlers } from './service/handlers.ts';
@@ -29,6 +30,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createTenantHandlers(deps),
     ...createMemberHandlers(deps),
     ...createApiKeyHandlers(deps),
+    ...createQuotaHandlers(deps),
     ...createAuditHandlers(deps),
     ...createBoardHandlers(deps, boardSessions),
     ...createBoardListHandlers(deps),

@@ -1,4 +1,5 @@
 /** Everything that can be set on a conductor, from the environment. */
+import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
 
@@ -7,6 +8,8 @@ export interface ConductorConfig {
   host: string;
   port: number;
   rules: Rules;
+  /** Of tenants that have no limits of their own. */
+  quotas: QuotaLimits;
   logLevel: LogLevel;
 }
 
@@ -24,6 +27,7 @@ export interface Rules {
  * | `BOARDWALK_CONDUCTOR_HOST`, `_PORT` | 127.0.0.1, 0 | health and metrics; 0 = any free port |
  * | `BOARDWALK_RETENTION_DAYS` | 400 | days of readings that are kept |
  * | `BOARDWALK_AUDIT_DAYS` | 400 | days of audit rows that are kept |
+ * | `BOARDWALK_QUOTA_…` | none | limits of tenants that have none of their own, see docs/operations.md |
  * | `BOARDWALK_LOG_LEVEL` | info | |
  *
  * Each may be given as `<NAME>_FILE`. Throws ConfigError with every fault at once.
@@ -39,6 +43,7 @@ export function readConfig(env: Env): ConductorConfig {
       retentionDays: reader.integer('BOARDWALK_RETENTION_DAYS', 400, days),
       auditDays: reader.integer('BOARDWALK_AUDIT_DAYS', 400, days),
     },
+    quotas: readQuotaDefaults(reader),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   reader.finish();

@@ -1,4 +1,5 @@
 import type { EntityManager } from 'typeorm';
+import { readQuotaLimits, requirePlace } from '../../common/db/queries/quotas.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { type BoardReference, getBoardAccess, getTenantAccess } from '../access.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
@@ -47,8 +48,12 @@ export function createBoardHandlers(
   return {
     async createBoard(request) {
       const { tenant: reference, ...fields } = request.body;
+      const { tenantId, limits } = await database.read(async (manager) => {
+        const id = await tenantForCreation(manager, request, reference);
+        return { tenantId: id, limits: await readQuotaLimits(manager, id, config.quotas) };
+      });
       return createOnce(database, request, async (manager) => {
-        const tenantId = await tenantForCreation(manager, request, reference);
+        await requirePlace(manager, tenantId, 'boards', limits.boards);
         const uuid = await insertBoard(manager, tenantId, fields);
         const code = await renewEnrolmentCode(manager, uuid, creatorOf(request.principal));
         await auditChange(manager, request, {

@@ -46,6 +46,8 @@ export const permissions: Readonly<Record<OperationId, Permission>> = {
   createApiKey: { roles: owners, keys: 'none' },
   getApiKey: { roles: owners, keys: 'none' },
   revokeApiKey: { roles: owners, keys: 'none' },
+  getQuotas: { roles: managers, keys: 'unscoped' },
+  setQuotas: { roles: installation, keys: 'none' },
   listTenantAuditEvents: { roles: owners, keys: 'unscoped' },
   listAuditEvents: { roles: installation, keys: 'none' },
 

@@ -33,6 +33,7 @@ export interface RequestOptions {
 
 export interface TestApi {
   url: string;
+  databaseUrl: string;
   connection: Connection;
   rows: ReturnType<typeof createApiRows>;
   /** Log lines so far, as JSON text. */
@@ -72,6 +73,7 @@ export async function startTestApi(overrides: Partial<ApiConfig> = {}): Promise<
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
     url,
+    databaseUrl: db.url,
     connection,
     rows: createApiRows(connection),
     log,

@@ -8,6 +8,7 @@ describe('the configuration of a conductor', () => {
       host: '127.0.0.1',
       port: 0,
       rules: { retentionDays: 400, auditDays: 400 },
+      quotas: {},
       logLevel: 'info',
     });
   });
