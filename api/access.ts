@@ -172,3 +172,23 @@ export async function visibleTenants(
     .map((each) => each.tenantId)
     .filter((id) => allowsInTenant(request.operationId, request.principal, id));
 }
+
+/** The tenant that was named, or the only one where the caller may do this. Throws AppError as `getTenantAccess` does. */
+export async function tenantForCreation(
+  manager: EntityManager,
+  request: { operationId: OperationId; principal: Principal },
+  reference: string | undefined,
+): Promise<string> {
+  if (reference !== undefined) return (await getTenantAccess(manager, request, reference)).id;
+  const { principal, operationId } = request;
+  const candidates = principal.isAdmin
+    ? ((await manager.query('SELECT id FROM tenants LIMIT 2')) as { id: string }[]).map((row) => row.id)
+    : principal.memberships
+        .map((each) => each.tenantId)
+        .filter((id) => allowsInTenant(operationId, principal, id));
+  const [only] = candidates;
+  if (only !== undefined && candidates.length === 1) return only;
+  throw new AppError('invalid-request', 'tenant is needed, because you do not have exactly one', {
+    details: { errors: [{ pointer: '/tenant', detail: 'is required' }] },
+  });
+}

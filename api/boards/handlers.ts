@@ -1,13 +1,11 @@
 import type { EntityManager } from 'typeorm';
 import { readQuotaLimits, requirePlace } from '../../common/db/queries/quotas.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { type BoardReference, getBoardAccess, getTenantAccess } from '../access.ts';
+import { type BoardReference, getBoardAccess, tenantForCreation } from '../access.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
-import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from '../deps.ts';
 import { createOnce } from '../http/idempotency.ts';
-import type { HandlersOf, OperationId, Schemas } from '../http/operation.ts';
-import { allowsInTenant } from '../http/permissions.ts';
+import type { HandlersOf, Schemas } from '../http/operation.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
 import {
   deleteBoardRow,
@@ -161,24 +159,4 @@ export function createBoardHandlers(
       return { status: 200, body: board };
     },
   };
-}
-
-/** The tenant that was named, or the only one where the caller may create boards. */
-async function tenantForCreation(
-  manager: EntityManager,
-  request: { operationId: OperationId; principal: Principal },
-  reference: string | undefined,
-): Promise<string> {
-  if (reference !== undefined) return (await getTenantAccess(manager, request, reference)).id;
-  const { principal, operationId } = request;
-  const candidates = principal.isAdmin
-    ? ((await manager.query('SELECT id FROM tenants LIMIT 2')) as { id: string }[]).map((row) => row.id)
-    : principal.memberships
-        .map((each) => each.tenantId)
-        .filter((id) => allowsInTenant(operationId, principal, id));
-  const [only] = candidates;
-  if (only !== undefined && candidates.length === 1) return only;
-  throw new AppError('invalid-request', 'tenant is needed, because you do not have exactly one', {
-    details: { errors: [{ pointer: '/tenant', detail: 'is required' }] },
-  });
 }

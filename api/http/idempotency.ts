@@ -22,15 +22,8 @@ interface Stored {
   body?: unknown;
 }
 
-/** What every creation answers with. */
-interface Created<Id extends OperationId> {
-  status: 201;
-  headers?: Record<string, string>;
-  body: CreatedBody<Id>;
-}
-
-type CreatedBody<Id extends OperationId> =
-  Extract<ApiAnswer<Id>, { status: 201 }> extends { body: infer Body } ? Body : never;
+/** What every creation answers with: one of the contract's answers of success. */
+export type Created<Id extends OperationId> = Extract<ApiAnswer<Id>, { status: 200 | 201 | 202 }>;
 
 /**
  * Runs `work` in a transaction, at most once per key of this principal. Throws AppError
@@ -65,6 +58,21 @@ export async function createOnce<Id extends OperationId>(
   }
 }
 
+/**
+ * The first answer, when the request repeats one. For handlers that look at much before they create,
+ * outside of the transaction: what they find may have changed since, and a repeat is no matter of it.
+ */
+export async function findReplay<Id extends OperationId>(
+  database: Database,
+  request: ApiRequest<Id>,
+): Promise<Created<Id> | undefined> {
+  const key = request.header('idempotency-key');
+  if (key === undefined) return undefined;
+  const slot = createSlot(request, key);
+  const stored = await database.read((manager) => findStored(manager, slot));
+  return stored && (replay(slot, stored) as unknown as Created<Id>);
+}
+
 interface Slot {
   key: string;
   principal: string;
@@ -89,19 +97,19 @@ function createSlot<Id extends OperationId>(request: ApiRequest<Id>, key: string
     operationId,
     // Keyed, because a plain hash of a body with a password would let it be guessed quickly.
     requestHash: createHmac('sha256', key)
-      .update(canonical([operationId, path, query, body ?? null]))
+      .update(canonicalJson([operationId, path, query, body ?? null]))
       .digest('hex'),
   };
 }
 
 /** JSON with sorted members: the same request spelled in another order is the same request. */
-function canonical(value: unknown): string {
+export function canonicalJson(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
-  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   const members = Object.entries(value)
     .filter(([, member]) => member !== undefined)
     .sort(([left], [right]) => (left < right ? -1 : 1));
-  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(',')}}`;
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
 }
 
 async function takeSlot(manager: EntityManager, slot: Slot): Promise<void> {

@@ -2,9 +2,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
-import { checkSchema } from '../../common/wamp/schema-check.ts';
 
 export interface ContractCache {
   /** Throws `procedure-not-found`. `hash` is what the caller knows of the board; null = nothing. */
@@ -59,17 +57,4 @@ async function findContracts(manager: EntityManager, boardUuid: string): Promise
     contracts.set(name, value as ProcedureContract);
   }
   return { hash: rows[0]?.hash ?? null, contracts };
-}
-
-const noKwargs = { type: 'object', additionalProperties: false };
-
-/** Throws `invalid-arguments` with `errors[]` whose pointers start at the body of the call. */
-export function checkArguments(contract: ProcedureContract, args: unknown[], kwargs: JsonObject): void {
-  const errors = checkSchema(contract.kwargs ?? noKwargs, kwargs, '/kwargs');
-  if (args.length > 0)
-    errors.unshift({ pointer: '/args', message: 'must be empty: contracts describe kwargs' });
-  if (errors.length > 0)
-    throw new AppError('invalid-arguments', `the call breaks the contract of ${contract.name}`, {
-      details: { errors },
-    });
 }

@@ -5,6 +5,7 @@
 
 import { type RelayCall, type RelayResult, withMayHaveRun } from '../../common/relay/messages.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
+import { checkArguments } from '../../common/wamp/check-arguments.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
 import { isWampFault } from '../../common/wamp/errors.ts';
 import type { WampSession } from '../../common/wamp/typed-session.ts';
@@ -13,7 +14,7 @@ import type { BoardDirectory, BoardEntry } from '../boards/directory.ts';
 import type { Metrics } from '../metrics.ts';
 import type { SignsOfLife } from '../presence/signs-of-life.ts';
 import type { CallSlots } from './call-slots.ts';
-import { type ContractCache, checkArguments } from './contracts.ts';
+import type { ContractCache } from './contracts.ts';
 import { toCallFailure } from './failures.ts';
 
 export interface Relay {

@@ -1,0 +1,284 @@
+/**
+ * Which boards an operation reaches: the named ones, a fleet's, or those that a selector matches; less
+ * those whose contracts say that it cannot be done. Nothing is written, nothing is locked.
+ */
+import type { EntityManager } from 'typeorm';
+import { AppError } from '../../runtime/app-error.ts';
+import { isUuid, type JsonObject } from '../../runtime/guards.ts';
+import { argumentFaults } from '../../wamp/check-arguments.ts';
+import type { ProcedureContract } from '../../wamp/contract.ts';
+import type { SchemaFault } from '../../wamp/schema-check.ts';
+import type { BoardStatus } from '../entities/boards.ts';
+import { labelCondition, parseLabelSelector, type SqlCondition } from './label-selector.ts';
+
+/** Exactly one of the three. */
+export interface TargetChoice {
+  /** uuids or names. */
+  boards?: string[];
+  /** Id or name. */
+  fleet?: string;
+  selector?: string;
+}
+
+export interface TargetRequest {
+  tenantId: string;
+  target: TargetChoice;
+  /** uuids that may be reached, of a key that is limited; null = no limit. */
+  scopeBoards: ReadonlySet<string> | null;
+  procedure: string;
+  kwargs: JsonObject;
+}
+
+export interface IncludedBoard {
+  uuid: string;
+  name: string;
+  status: BoardStatus;
+  /** null = the board has published no contracts yet: unverified. */
+  safety: string | null;
+}
+
+export type ExclusionReason = 'procedure-not-found' | 'invalid-arguments' | 'board-revoked';
+
+export interface ExcludedBoard {
+  uuid: string;
+  name: string;
+  reason: ExclusionReason;
+  detail: string;
+}
+
+export interface ResolvedTargets {
+  /** Named boards in the order that they were named in, others by name. */
+  included: IncludedBoard[];
+  excluded: ExcludedBoard[];
+  /** What breaks the contract, of the first board with faults. */
+  faults: SchemaFault[];
+}
+
+/**
+ * Throws AppError `board-not-found` naming the boards that do not exist, `not-found` for the fleet,
+ * `invalid-request` for a bad selector. That nothing is left is no error here: see `requireTargets`.
+ */
+export async function resolveTargets(
+  manager: EntityManager,
+  request: TargetRequest,
+): Promise<ResolvedTargets> {
+  const boards = await findBoards(manager, request);
+  const verdicts = await judgeContracts(manager, request, boards);
+  const resolved: ResolvedTargets = { included: [], excluded: [], faults: [] };
+  for (const { uuid, name, status, hash } of boards) {
+    const verdict = hash === null ? { safety: null } : (verdicts.get(hash) ?? missing(request.procedure));
+    if (status === 'revoked')
+      resolved.excluded.push({ uuid, name, reason: 'board-revoked', detail: 'the board is revoked' });
+    else if ('reason' in verdict) {
+      resolved.excluded.push({ uuid, name, reason: verdict.reason, detail: verdict.detail });
+      if (resolved.faults.length === 0) resolved.faults = verdict.faults;
+    } else resolved.included.push({ uuid, name, status, safety: verdict.safety });
+  }
+  return resolved;
+}
+
+interface CandidateRow {
+  uuid: string;
+  name: string;
+  status: BoardStatus;
+  /** Of its contracts; null = never published any. */
+  hash: string | null;
+}
+
+async function findBoards(manager: EntityManager, request: TargetRequest): Promise<CandidateRow[]> {
+  const { target } = request;
+  if (target.boards) return findNamed(manager, request, target.boards);
+  if (target.fleet !== undefined)
+    return findWhere(manager, request, await fleetCondition(manager, request.tenantId, target.fleet));
+  return findWhere(manager, request, selectorCondition(target.selector ?? ''));
+}
+
+async function findWhere(
+  manager: EntityManager,
+  { tenantId, scopeBoards }: TargetRequest,
+  condition: SqlCondition,
+): Promise<CandidateRow[]> {
+  if (scopeBoards?.size === 0) return [];
+  const scope = scopeBoards ? { sql: 'b.uuid IN (?)', values: [[...scopeBoards]] } : undefined;
+  return manager.query(
+    `SELECT b.uuid, b.name, b.status, b.contracts_hash AS hash FROM boards b
+     WHERE b.tenant_id = ? AND ${condition.sql}${scope ? ` AND ${scope.sql}` : ''} ORDER BY b.name, b.uuid`,
+    [tenantId, ...condition.values, ...(scope?.values ?? [])],
+  );
+}
+
+function selectorCondition(selector: string): SqlCondition {
+  const place = { name: 'target.selector', pointer: '/target/selector' };
+  const conditions = parseLabelSelector(selector, place).map((each) => labelCondition(each, 'b.uuid'));
+  return {
+    sql: conditions.map((each) => each.sql).join(' AND '),
+    values: conditions.flatMap((each) => each.values),
+  };
+}
+
+async function fleetCondition(
+  manager: EntityManager,
+  tenantId: string,
+  reference: string,
+): Promise<SqlCondition> {
+  const [fleet] = (await manager.query(
+    `SELECT id, selector FROM fleets WHERE tenant_id = ? AND ${isUuid(reference) ? 'id' : 'name'} = ?`,
+    [tenantId, reference],
+  )) as { id: string; selector: string | null }[];
+  if (!fleet) throw new AppError('not-found', 'there is no such fleet');
+  if (fleet.selector !== null) return selectorCondition(fleet.selector);
+  return {
+    sql: 'EXISTS (SELECT 1 FROM fleet_boards f WHERE f.fleet_id = ? AND f.board_uuid = b.uuid)',
+    values: [fleet.id],
+  };
+}
+
+/** By uuid and by name in statements of their own: each has its index. */
+async function findNamed(
+  manager: EntityManager,
+  request: TargetRequest,
+  references: readonly string[],
+): Promise<CandidateRow[]> {
+  const uuids = references.filter(isUuid);
+  const names = references.filter((each) => !isUuid(each));
+  const found = [
+    ...(uuids.length > 0 ? await findWhere(manager, request, { sql: 'b.uuid IN (?)', values: [uuids] }) : []),
+    ...(names.length > 0 ? await findWhere(manager, request, { sql: 'b.name IN (?)', values: [names] }) : []),
+  ];
+  const boards = [...new Map(found.map((each) => [each.uuid, each])).values()];
+  const places = new Map<string, number>();
+  for (const [index, each] of references.entries())
+    if (!places.has(foldCase(each))) places.set(foldCase(each), index);
+  const missingReferences = await findMissing(manager, request, references, boards, places.size);
+  if (missingReferences.length > 0)
+    throw new AppError('board-not-found', `there is no board ${missingReferences.join(', ')}`, {
+      details: {
+        errors: missingReferences.map((each) => ({
+          pointer: `/target/boards/${references.indexOf(each)}`,
+          detail: `there is no board ${each}`,
+        })),
+      },
+    });
+  const placeOf = ({ uuid, name }: CandidateRow) =>
+    Math.min(places.get(uuid) ?? Infinity, places.get(foldCase(name)) ?? Infinity);
+  return boards.sort((left, right) => (placeOf(left) < placeOf(right) ? -1 : 1));
+}
+
+const foldCase = (text: string) => text.toLowerCase();
+const namedMissing = 20;
+
+/**
+ * References without a board, the first twenty. The database compares names without case and
+ * accents, so what does not match letter by letter is asked for once more before it counts as missing.
+ */
+async function findMissing(
+  manager: EntityManager,
+  request: TargetRequest,
+  references: readonly string[],
+  boards: readonly CandidateRow[],
+  distinct: number,
+): Promise<string[]> {
+  if (boards.length >= distinct) return [];
+  const known = new Set(boards.flatMap(({ uuid, name }) => [uuid, foldCase(name)]));
+  const missingOnes: string[] = [];
+  for (const reference of references.filter((each) => !known.has(foldCase(each)))) {
+    if (missingOnes.length >= namedMissing) break;
+    const column = isUuid(reference) ? 'b.uuid' : 'b.name';
+    const rows = await findWhere(manager, request, { sql: `${column} = ?`, values: [reference] });
+    if (rows.length === 0) missingOnes.push(reference);
+  }
+  return missingOnes;
+}
+
+type Verdict = { safety: string | null } | { reason: ExclusionReason; detail: string; faults: SchemaFault[] };
+
+function missing(procedure: string): Verdict {
+  return {
+    reason: 'procedure-not-found',
+    detail: `the board has no procedure '${procedure}'`,
+    faults: [],
+  };
+}
+
+/**
+ * What the contracts say, by their hash: boards of one make have the same, so one board speaks for
+ * all of a hash, and each distinct text is checked once.
+ */
+async function judgeContracts(
+  manager: EntityManager,
+  { procedure, kwargs }: TargetRequest,
+  boards: readonly CandidateRow[],
+): Promise<Map<string, Verdict>> {
+  const hashes = new Map<string, string>();
+  for (const { uuid, hash } of boards) if (hash !== null) hashes.set(uuid, hash);
+  const speakers = [...new Map([...hashes].map(([uuid, hash]) => [hash, uuid])).values()];
+  if (speakers.length === 0) return new Map();
+  const rows = (await manager.query(
+    'SELECT board_uuid AS uuid, contract FROM procedure_contracts WHERE name = ? AND board_uuid IN (?)',
+    [procedure, speakers],
+  )) as { uuid: string; contract: string | JsonObject }[];
+  const byText = new Map<string, Verdict>();
+  const verdicts = new Map<string, Verdict>();
+  for (const { uuid, contract } of rows) {
+    const text = typeof contract === 'string' ? contract : JSON.stringify(contract);
+    const verdict = byText.get(text) ?? judge(JSON.parse(text) as ProcedureContract, kwargs);
+    byText.set(text, verdict);
+    verdicts.set(hashes.get(uuid) ?? '', verdict);
+  }
+  return verdicts;
+}
+
+function judge(contract: ProcedureContract, kwargs: JsonObject): Verdict {
+  const faults = argumentFaults(contract, [], kwargs);
+  if (faults.length === 0) return { safety: contract.safety };
+  const detail = faults.map(({ pointer, message }) => `${pointer} ${message}`).join('; ');
+  return { reason: 'invalid-arguments', detail: detail.slice(0, 500), faults };
+}
+
+const namedExcluded = 1000;
+
+/**
+ * Refuses an operation that would reach nobody, or, when it is `strict`, not everybody. Throws AppError
+ * `procedure-not-found`, `invalid-arguments` or `board-revoked`; `excluded` in its details names the boards.
+ */
+export function requireTargets(
+  { included, excluded, faults }: ResolvedTargets,
+  { procedure, strict = false }: { procedure: string; strict?: boolean },
+): void {
+  if (included.length > 0 && !(strict && excluded.length > 0)) return;
+  const details = {
+    excludedCount: excluded.length,
+    excluded: excluded.slice(0, namedExcluded).map(({ uuid, ...rest }) => ({ board: uuid, ...rest })),
+  };
+  const errors = faults.map(({ pointer, message }) => ({ pointer, detail: message }));
+  if (included.length > 0)
+    throw new AppError('invalid-arguments', `${countBoards(excluded.length)} would be left out`, {
+      details: { ...details, errors: [...errors, ...excluded.map(toError)].slice(0, 20) },
+    });
+  if (excluded.length === 0)
+    throw new AppError('invalid-arguments', 'the target has no boards', {
+      details: { errors: [{ pointer: '/target', detail: 'has no boards' }] },
+    });
+  if (faults.length > 0)
+    throw new AppError('invalid-arguments', `the arguments break the contract of ${procedure}`, {
+      details: { ...details, errors },
+    });
+  const [first] = excluded;
+  if (excluded.every(({ reason }) => reason === 'board-revoked'))
+    throw new AppError('board-revoked', 'every board of the target is revoked', { details });
+  throw new AppError(
+    'procedure-not-found',
+    excluded.length === 1 && first
+      ? `the board ${first.name} has no procedure '${procedure}'`
+      : `no board of the target has a procedure '${procedure}'`,
+    { details },
+  );
+}
+
+function toError({ name, detail }: ExcludedBoard): { pointer: string; detail: string } {
+  return { pointer: '/target', detail: `${name}: ${detail}` };
+}
+
+function countBoards(count: number): string {
+  return count === 1 ? '1 board' : `${count} boards`;
+}
