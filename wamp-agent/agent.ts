@@ -4,12 +4,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createDatabase, waitForDatabase } from '../common/db/database.ts';
+import { findLiveConductors } from '../common/db/queries/conductors.ts';
 import { countLiveSessions } from '../common/db/queries/presence.ts';
 import { agentHeartbeatMs } from '../common/db/queries/wamp-agents.ts';
-import { messageOf } from '../common/runtime/app-error.ts';
+import { AppError, messageOf } from '../common/runtime/app-error.ts';
 import { every } from '../common/runtime/every.ts';
 import type { Lifecycle } from '../common/runtime/lifecycle.ts';
 import type { Logger } from '../common/runtime/logger.ts';
+import { createWakeClient } from '../common/wake/wake-client.ts';
 import { registerAll, type WampSession } from '../common/wamp/typed-session.ts';
 import { agentUris, metaUris } from '../common/wamp/uris.ts';
 import { beatAgent, insertAgent, noteRouter, stopAgent } from './agent-row.ts';
@@ -32,7 +34,7 @@ import { createSettingsPush } from './live/fresh-settings.ts';
 import { createLiveHub } from './live/hub.ts';
 import { createPublisher } from './live/publisher.ts';
 import { createMetrics } from './metrics.ts';
-import { createOperationProcedures } from './operations/procedures.ts';
+import { createOperationResults } from './operations/results.ts';
 import { createPresenceChanges } from './presence/changes.ts';
 import { createHello } from './presence/hello.ts';
 import { createLeaves } from './presence/leaves.ts';
@@ -90,6 +92,14 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
   const keys = createKeyCache(database);
   const authorize = createAuthorizer({ directory, keys, refusals, metrics, trustedProxies });
 
+  // Who does the work that is due.
+  const conductors = createWakeClient({
+    findConductors: () => database.read(findLiveConductors),
+    key: config.relay.key,
+    logger,
+  });
+  lifecycle.onStop('wakes', () => conductors.close());
+
   // Who is there.
   const hub = createLiveHub();
   const publisher = createPublisher(logger);
@@ -111,6 +121,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     findJoin,
     kill: (wampSession, message) =>
       quietly(() => killSession(router.current(), wampSession, closeReason, message)),
+    onAwaited: (boardUuid) => conductors.wake({ boards: [boardUuid] }),
     logger,
   });
   const heartbeat = createHeartbeat({
@@ -135,7 +146,15 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     getCaller,
   });
   const enrol = createEnrol({ database, realm, boardUrls, settings, joins });
-  const operations = createOperationProcedures();
+  const results = createOperationResults({
+    database,
+    agentId: id,
+    getCaller,
+    onReadied: (boards) => conductors.wake({ boards }),
+    onEnded: (operations) => conductors.wake({ operations }, { everybody: true }),
+    metrics,
+    logger,
+  });
   const relay = createRelay({
     cell,
     session: () => router.current(),
@@ -155,7 +174,15 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
       const shared = { invoke: 'roundrobin' } as const;
       await registerAll(
         session,
-        { enrol, hello, heartbeat, appendReadings, ...operations },
+        {
+          enrol,
+          hello,
+          heartbeat,
+          appendReadings,
+          operationResult: results.operationResult,
+          operationProgress: results.operationProgress,
+          putArtifact: () => Promise.reject(new AppError('unavailable', 'no artifact store is configured')),
+        },
         {
           ...shared,
           onRefused: (procedure, caller, error) => {
@@ -246,7 +273,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     logger,
   });
   lifecycle.onStop('records', async () => {
-    await Promise.all([leaves.stop(), signs.stop(), refusals.stop()]);
+    await Promise.all([leaves.stop(), signs.stop(), refusals.stop(), results.stop()]);
   });
   const relayUrl = config.relay.advertisedUrl ?? `http://${config.relay.host}:${server.port}`;
   const row = { id, cell, relayUrl };

@@ -16,6 +16,9 @@ export interface Metrics {
   presenceChanges: Counter<'reason'>;
   databaseRetries: Counter<'kind'>;
   liveLinesDropped: Counter;
+  operationReports: Counter<'outcome'>;
+  operationProgress: Counter<'outcome'>;
+  operationCommitSeconds: Histogram;
 }
 
 const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -45,5 +48,11 @@ export function createMetrics(): Metrics {
     presenceChanges: counter('presence_changes_total', 'Sessions opened and ended', ['reason']),
     databaseRetries: counter('database_retries_total', 'Statements and transactions repeated', ['kind']),
     liveLinesDropped: counter('live_lines_dropped_total', 'Lines that a slow reader did not get'),
+    operationReports: counter('operation_reports_total', 'Reports of operations', ['outcome']),
+    operationProgress: counter('operation_progress_total', 'Progress of operations', ['outcome']),
+    operationCommitSeconds: histogram(
+      'operation_commit_seconds',
+      'Duration of the transactions that store reports of operations',
+    ),
   };
 }

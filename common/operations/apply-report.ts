@@ -33,9 +33,10 @@ export interface ReportedTarget {
 /** Who heard it, where: goes into the evidence. */
 export interface ReportSource {
   /** How it came. */
-  via: 'run' | 'status' | 'cancel' | 'result';
+  via: 'run' | 'status' | 'cancel' | 'result' | 'progress';
   sessionId: string | null;
-  journalEpoch: string;
+  /** null: it did not say. */
+  journalEpoch: string | null;
   /** The wamp-agent or conductor that heard it. */
   heardBy: string;
 }
@@ -198,7 +199,7 @@ function heard(
     ...(report.attempt !== target.attempt && { attempt: report.attempt }),
     ...(target.acceptedAt === null && { acceptedAt: new Date(now) }),
     ...(source.sessionId !== null && { sessionId: source.sessionId }),
-    journalEpoch: source.journalEpoch,
+    ...(source.journalEpoch !== null && { journalEpoch: source.journalEpoch }),
   };
 }
 

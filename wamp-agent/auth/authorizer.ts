@@ -3,7 +3,7 @@
  *
  * | role    | may |
  * |---------|-----|
- * | board   | register its own prefix; call hello, heartbeat and append_readings |
+ * | board   | register its own prefix; call what the wamp-agent offers to boards, except enrol |
  * | service | call a board's procedures and subscribe to tenant topics, within its key's tenant and scope |
  *
  * The router remembers an answer with `cache` for the whole *role*: only what is true for every
@@ -55,7 +55,14 @@ const denied: Answer = { allow: false, disclose: false, cache: false };
 const allowed: Answer = { allow: true, disclose: true, cache: false };
 const allowedToRole: Answer = { ...allowed, cache: true };
 
-const boardProcedures: readonly string[] = [agentUris.hello, agentUris.heartbeat, agentUris.appendReadings];
+const boardProcedures: readonly string[] = [
+  agentUris.hello,
+  agentUris.heartbeat,
+  agentUris.appendReadings,
+  agentUris.operationResult,
+  agentUris.operationProgress,
+  agentUris.putArtifact,
+];
 
 export function createAuthorizer(options: AuthorizerOptions): InvocationHandler {
   const { directory, keys } = options;

@@ -5,6 +5,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { recordAudit } from '../../common/db/queries/audit.ts';
+import { wakeBoard } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { declareSpool, declareStreams } from '../../common/db/queries/ingest-streams.ts';
 import { countReplacements, type OpenedSession, openSession } from '../../common/db/queries/presence.ts';
@@ -39,6 +40,8 @@ export interface HelloOptions {
   findJoin: (wampSession: number) => Promise<JoinFacts | undefined>;
   /** Says goodbye to a WAMP session of this cell; never throws. */
   kill: (wampSession: number, message: string) => Promise<void>;
+  /** Something waits for this board: a conductor may go on. */
+  onAwaited: (boardUuid: string) => void;
   logger: Logger;
 }
 
@@ -48,7 +51,7 @@ const replacementLimit = { count: 5, withinSeconds: 60 } as const;
 /** Each costs a transaction and, in a new session, rows that are kept for long. */
 const helloLimit = { attempts: 30, windowMs: 60_000 } as const;
 
-type Hello = OpenedSession & { ackedSeq: number; keyActivated: boolean };
+type Hello = OpenedSession & { ackedSeq: number; keyActivated: boolean; isAwaited: boolean };
 
 export function createHello(options: HelloOptions) {
   const { database, cell, logger } = options;
@@ -77,6 +80,7 @@ export function createHello(options: HelloOptions) {
       connectivity: request.connectivity,
       heartbeatIntervalMs,
       remoteAddress: join.address,
+      journalEpoch: request.journalEpoch,
     });
     if (opened.replaced) await refuseFlapping(manager, boardUuid);
     const keyActivated = await activateCredential(manager, boardUuid, join.credentialId);
@@ -93,8 +97,9 @@ export function createHello(options: HelloOptions) {
       );
     }
     const spool = await declareSpool(manager, boardUuid, request.spoolEpoch);
+    const isAwaited = await wakeBoard(manager, boardUuid);
     await appendEvents(manager, opened.events);
-    return { ...opened, ackedSeq: spool.ackedSeq, keyActivated };
+    return { ...opened, ackedSeq: spool.ackedSeq, keyActivated, isAwaited };
   }
 
   return async (request: HelloRequest, caller: Caller): Promise<HelloAnswer> => {
@@ -149,6 +154,7 @@ export function createHello(options: HelloOptions) {
   /** What follows from the commit. */
   async function settle(hello: Hello, caller: Caller): Promise<void> {
     options.changes.announce(hello.events);
+    if (hello.isAwaited) options.onAwaited(caller.authid);
     if (hello.replaced?.cell === cell)
       await options.kill(hello.replaced.wampSession, 'a newer session of this board took over');
     if (hello.keyActivated) logger.info({ boardUuid: caller.authid }, 'a new key of the board is active');

@@ -39,12 +39,16 @@ export async function readyBoards(
   }
 }
 
-/** A board came online: what waited for it may go on, in the lane of those that come back. */
-export async function wakeBoard(manager: EntityManager, boardUuid: string): Promise<void> {
-  await manager.query(
+/**
+ * A board came online: what waited for it may go on, in the lane of those that come back. False when
+ * nothing waits.
+ */
+export async function wakeBoard(manager: EntityManager, boardUuid: string): Promise<boolean> {
+  const result = (await manager.query(
     `UPDATE board_queues SET mark = mark + 1, lane = IF(ready IS NULL, 1, lane),
             next_at = IF(ready IS NULL, UTC_TIMESTAMP(3), LEAST(COALESCE(next_at, UTC_TIMESTAMP(3)), UTC_TIMESTAMP(3))), ready = 1
      WHERE board_uuid = ? AND has_open = 1`,
     [boardUuid],
-  );
+  )) as { affectedRows: number };
+  return result.affectedRows > 0;
 }

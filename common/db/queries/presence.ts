@@ -46,6 +46,8 @@ export interface SessionOpening {
   /** What the answer to its hello tells the board. */
   heartbeatIntervalMs: number;
   remoteAddress: string | undefined;
+  /** Identity of the board's journal of operations; undefined = it has none. */
+  journalEpoch?: string | undefined;
 }
 
 export interface OpenedSession {
@@ -98,9 +100,17 @@ export async function openSession(manager: EntityManager, opening: SessionOpenin
     ]);
   const sessionId = known ? old.id : await insertSession(manager, opening, board.now);
   await manager.query(
-    `UPDATE boards SET status = 'online', agent_version = ?, connectivity = ?, last_heartbeat_at = ?, last_seen_at = ?
+    `UPDATE boards SET status = 'online', agent_version = ?, connectivity = ?, last_heartbeat_at = ?, last_seen_at = ?,
+            journal_epoch = COALESCE(?, journal_epoch)
      WHERE uuid = ?`,
-    [opening.agentVersion, JSON.stringify(opening.connectivity), board.now, board.now, board.uuid],
+    [
+      opening.agentVersion,
+      JSON.stringify(opening.connectivity),
+      board.now,
+      board.now,
+      opening.journalEpoch ?? null,
+      board.uuid,
+    ],
   );
   const changed = !known || board.status !== 'online';
   return {
