@@ -7,6 +7,7 @@ import { createBoardSessions } from './boards/board-sessions.ts';
 import { createBoardHandlers } from './boards/handlers.ts';
 import { createBoardListHandlers } from './boards/list-handlers.ts';
 import type { ApiDeps } from './deps.ts';
+import { createFleetHandlers } from './fleets/handlers.ts';
 import type { Handlers } from './http/operation.ts';
 import type { ShortMemory } from './http/short-memory.ts';
 import { createQuotaHandlers } from './quotas/handlers.ts';
@@ -34,6 +35,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createAuditHandlers(deps),
     ...createBoardHandlers(deps, boardSessions),
     ...createBoardListHandlers(deps),
+    ...createFleetHandlers(deps),
     ...createReadingsHandlers(deps),
     ...createRelayedHandlers(deps, { directory, memory }),
   };

@@ -297,6 +297,84 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/fleets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List fleets by name */
+        get: operations["listFleets"];
+        put?: never;
+        /** Create a fleet, of a selector or of named boards */
+        post: operations["createFleet"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fleets/{fleet}": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                fleet: components["parameters"]["fleet"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Read a fleet
+         * @description Its boards are listed by `GET /v1/boards?fleet=…`.
+         */
+        get: operations["getFleet"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a fleet; its boards stay
+         * @description Refused with 409 while a schedule uses it.
+         */
+        delete: operations["deleteFleet"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a fleet
+         * @description `selector` and `boards` are one or the other; giving one takes the other away.
+         */
+        patch: operations["updateFleet"];
+        trace?: never;
+    };
+    "/v1/fleets/{fleet}/boards/{board}": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                fleet: components["parameters"]["fleet"];
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Add a board to a fleet of named boards */
+        put: operations["addFleetBoard"];
+        post?: never;
+        /** Take a board out of a fleet of named boards */
+        delete: operations["removeFleetBoard"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/boards": {
         parameters: {
             query?: never;
@@ -2429,6 +2507,205 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listFleets: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Fleets. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createFleet: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FleetCreation"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fleet"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getFleet: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                fleet: components["parameters"]["fleet"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The fleet. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fleet"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteFleet: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                fleet: components["parameters"]["fleet"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateFleet: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: {
+                /** @description The version that the change is based on, for example `"3"`; or give `version` in the body. */
+                "If-Match"?: components["parameters"]["ifMatch"];
+            };
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                fleet: components["parameters"]["fleet"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FleetUpdate"];
+            };
+        };
+        responses: {
+            /** @description The fleet as changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fleet"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    addFleetBoard: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                fleet: components["parameters"]["fleet"];
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It belongs to the fleet. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    removeFleetBoard: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                fleet: components["parameters"]["fleet"];
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It does not belong to the fleet. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listBoards: {
         parameters: {
             query?: {
@@ -2447,6 +2724,8 @@ export interface operations {
                 type?: components["parameters"]["typeFilter"];
                 /** @description Only boards whose name begins so. */
                 namePrefix?: components["parameters"]["namePrefixFilter"];
+                /** @description Only boards of this fleet (id, or name in the tenant). */
+                fleet?: components["parameters"]["fleetFilter"];
                 /** @description A leading `-` turns the order round. Boards never seen come last in `-lastSeenAt`. */
                 sort?: "name" | "-name" | "createdAt" | "-createdAt" | "lastSeenAt" | "-lastSeenAt";
                 /** @description Items on a page at the most. */
@@ -2519,6 +2798,8 @@ export interface operations {
                 type?: components["parameters"]["typeFilter"];
                 /** @description Only boards whose name begins so. */
                 namePrefix?: components["parameters"]["namePrefixFilter"];
+                /** @description Only boards of this fleet (id, or name in the tenant). */
+                fleet?: components["parameters"]["fleetFilter"];
             };
             header?: never;
             path?: never;
@@ -2556,6 +2837,8 @@ export interface operations {
                 type?: components["parameters"]["typeFilter"];
                 /** @description Only boards whose name begins so. */
                 namePrefix?: components["parameters"]["namePrefixFilter"];
+                /** @description Only boards of this fleet (id, or name in the tenant). */
+                fleet?: components["parameters"]["fleetFilter"];
             };
             header?: never;
             path?: never;

@@ -1,4 +1,3 @@
-import type { EntityManager } from 'typeorm';
 import { readQuotaLimits, requirePlace } from '../../common/db/queries/quotas.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { type BoardReference, getBoardAccess, tenantForCreation } from '../access.ts';

@@ -51,6 +51,14 @@ export const permissions: Readonly<Record<OperationId, Permission>> = {
   listTenantAuditEvents: { roles: owners, keys: 'unscoped' },
   listAuditEvents: { roles: installation, keys: 'none' },
 
+  listFleets: { roles: readers, keys: 'unscoped' },
+  createFleet: { roles: managers, keys: 'unscoped' },
+  getFleet: { roles: readers, keys: 'unscoped' },
+  updateFleet: { roles: managers, keys: 'unscoped' },
+  deleteFleet: { roles: managers, keys: 'unscoped' },
+  addFleetBoard: { roles: managers, keys: 'unscoped' },
+  removeFleetBoard: { roles: managers, keys: 'unscoped' },
+
   listBoards: { roles: readers, keys: 'any' },
   createBoard: { roles: owners, keys: 'unscoped' },
   countBoards: { roles: readers, keys: 'any' },

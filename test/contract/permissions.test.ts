@@ -2,6 +2,7 @@
  * Who may do what, cell by cell, against a running api. The matrix here is written by hand: it is
  * what was decided, the table in the code is only how it is done.
  */
+import { randomUUID } from 'node:crypto';
 import type { RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listOperations, loadOpenapiDocument } from '../../api/openapi-document.ts';
@@ -54,6 +55,13 @@ const matrix: Record<string, string> = {
   setQuotas: '- ----+ ----',
   listTenantAuditEvents: '- ---++ --+-',
   listAuditEvents: '- ----+ ----',
+  listFleets: '- -++++ +++-',
+  createFleet: '- --+++ -++-',
+  getFleet: '- -++++ +++-',
+  updateFleet: '- --+++ -++-',
+  deleteFleet: '- --+++ -++-',
+  addFleetBoard: '- --+++ -++-',
+  removeFleetBoard: '- --+++ -++-',
   listBoards: '- -++++ ++++',
   createBoard: '- ---++ --+-',
   countBoards: '- -++++ ++++',
@@ -88,6 +96,8 @@ const bodies: Record<string, (target: Target) => unknown> = {
   setMember: () => ({ role: 'user_iot' }),
   createApiKey: ({ unique }) => ({ name: `k-${unique}`, role: 'user_iot' }),
   setQuotas: () => ({ boards: 10_000 }),
+  createFleet: ({ unique, tenant }) => ({ name: `f-${unique}`, tenant }),
+  updateFleet: () => ({}),
   createBoard: ({ unique, tenant }) => ({ name: `b-${unique}`, tenant }),
   updateBoard: () => ({}),
   callProcedure: () => ({}),
@@ -99,6 +109,7 @@ interface Target {
   board: string;
   user: string;
   apiKey: string;
+  fleet: string;
 }
 
 const operations = listOperations(loadOpenapiDocument());
@@ -157,7 +168,22 @@ async function makeTarget(operationId: string): Promise<Target> {
   );
   const user = needsUser ? (await api.rows.user({ memberships: { [own]: 'user_iot' } })).id : '';
   const apiKey = /ApiKey$/.test(operationId) ? (await api.rows.key(own)).id : '';
-  return { unique, tenant: own, board, user, apiKey };
+  const fleet = /Fleet/.test(operationId) ? await makeFleet(own) : '';
+  return { unique, tenant: own, board, user, apiKey, fleet };
+}
+
+async function makeFleet(tenantId: string): Promise<string> {
+  const id = randomUUID();
+  const now = new Date();
+  await api.rows.insert('fleets', {
+    id,
+    tenant_id: tenantId,
+    name: `fleet-${unique}-${id.slice(0, 8)}`,
+    created_by: 'test',
+    created_at: now,
+    updated_at: now,
+  });
+  return id;
 }
 
 async function call(operationId: string, column: Column): Promise<Answer> {

@@ -9,6 +9,7 @@ import { argumentFaults } from '../../wamp/check-arguments.ts';
 import type { ProcedureContract } from '../../wamp/contract.ts';
 import type { SchemaFault } from '../../wamp/schema-check.ts';
 import type { BoardStatus } from '../entities/boards.ts';
+import { fleetCondition } from './fleet-boards.ts';
 import { labelCondition, parseLabelSelector, type SqlCondition } from './label-selector.ts';
 
 /** Exactly one of the three. */
@@ -89,7 +90,11 @@ async function findBoards(manager: EntityManager, request: TargetRequest): Promi
   const { target } = request;
   if (target.boards) return findNamed(manager, request, target.boards);
   if (target.fleet !== undefined)
-    return findWhere(manager, request, await fleetCondition(manager, request.tenantId, target.fleet));
+    return findWhere(
+      manager,
+      request,
+      fleetCondition(await getFleet(manager, request.tenantId, target.fleet)),
+    );
   return findWhere(manager, request, selectorCondition(target.selector ?? ''));
 }
 
@@ -116,21 +121,17 @@ function selectorCondition(selector: string): SqlCondition {
   };
 }
 
-async function fleetCondition(
+async function getFleet(
   manager: EntityManager,
   tenantId: string,
   reference: string,
-): Promise<SqlCondition> {
+): Promise<{ id: string; selector: string | null }> {
   const [fleet] = (await manager.query(
     `SELECT id, selector FROM fleets WHERE tenant_id = ? AND ${isUuid(reference) ? 'id' : 'name'} = ?`,
     [tenantId, reference],
   )) as { id: string; selector: string | null }[];
   if (!fleet) throw new AppError('not-found', 'there is no such fleet');
-  if (fleet.selector !== null) return selectorCondition(fleet.selector);
-  return {
-    sql: 'EXISTS (SELECT 1 FROM fleet_boards f WHERE f.fleet_id = ? AND f.board_uuid = b.uuid)',
-    values: [fleet.id],
-  };
+  return fleet;
 }
 
 /** By uuid and by name in statements of their own: each has its index. */
