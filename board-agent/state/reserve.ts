@@ -1,6 +1,6 @@
 /**
  * Room put by for the day when the disk is full: SQLite needs some even to give space back. With it
- * the spool can fold its log into the file and go on inside the space that it has.
+ * a file can take its log in and go on inside the space that it has.
  */
 import { existsSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -13,14 +13,12 @@ export interface Reserve {
   restore(): void;
 }
 
-/** More than the log grows to between two checkpoints. */
-const reserveBytes = 2_097_152;
 /** The reserve must not be what fills the disk. */
 const plentyFactor = 8;
 const restoreEveryMs = 60_000;
 
-export function createReserve(spoolPath: string, clock: Clock): Reserve {
-  const path = `${spoolPath}.reserve`;
+export function createReserve(filePath: string, reserveBytes: number, clock: Clock): Reserve {
+  const path = `${filePath}.reserve`;
   // Not at the start: an agent that lives for seconds only has no use for it.
   let lookedAtMs = clock.monotonicMs();
 
