@@ -1,5 +1,5 @@
 /**
- * One board agent: spool, sources, procedures and session, put together. Nothing process-wide, so
+ * One board agent: spool, sources, procedures, operations and session, put together. Nothing process-wide, so
  * that tests and benches run many in one process. Order of the parts, top to bottom: what a part
  * needs is above it.
  */
@@ -12,9 +12,12 @@ import { boardPrefix, reservedProcedures } from '../common/wamp/uris.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { createEmit } from './emit.ts';
 import { readConnectivity } from './host/facts.ts';
+import { createOperations } from './operations/operations.ts';
 import { createBuiltinProcedures } from './procedures/builtin.ts';
 import { createDispatcher } from './procedures/dispatcher.ts';
+import { createRegistry } from './procedures/registry.ts';
 import { createReadingsSender } from './readings-sender.ts';
+import { createServerClock } from './server-clock.ts';
 import { type BoardSession, createBoardSession } from './session/board-session.ts';
 import type { OpenLink, SocketFactory } from './session/link.ts';
 import type { AgentSettings } from './settings.ts';
@@ -50,6 +53,7 @@ const dayMs = 86_400_000;
 export function createAgent(options: AgentOptions): Agent {
   const { stateDir, settings, logger, clock = systemClock } = options;
   const { boardUuid } = options.identity;
+  const serverClock = createServerClock(clock);
   const startedAt = clock.now();
   let identity = options.identity;
   /** Epoch that the server has heard of in hello: only its readings are sent. */
@@ -71,19 +75,34 @@ export function createAgent(options: AgentOptions): Agent {
   });
 
   const emit = createEmit({ spool, clock, logger });
-  const sources = createSources(settings.sources, { emit, clock, logger });
+  const sources = createSources(settings.sources, { emit, clock, logger, stateDir });
+
+  const registry = createRegistry([
+    ...createBuiltinProcedures({
+      clock,
+      contracts: () => registry.contracts,
+      agentInfo: () => ({ boardUuid, startedAt }),
+    }),
+    ...sources.flatMap((each) => each.procedures),
+  ]);
+
+  const operations = createOperations({
+    stateDir,
+    boardUuid,
+    registry,
+    clock,
+    serverClock,
+    logger: logger.child({ part: 'operations' }),
+    ...(options.random && { random: options.random }),
+    call: (name, kwargs, timeoutMs) => session.call(name, kwargs, timeoutMs),
+    onNewEpoch: () => session.greetAgain(),
+    onFailure: (message) => writer.noteError('operations', message),
+  });
 
   const dispatcher = createDispatcher({
     prefix: boardPrefix(boardUuid),
-    procedures: [
-      ...createBuiltinProcedures({
-        clock,
-        contracts: () => dispatcher.contracts,
-        agentInfo: () => ({ boardUuid, startedAt }),
-      }),
-      ...sources.flatMap((each) => each.procedures),
-    ],
-    reserved: { [reservedProcedures.settings]: applySettings },
+    registry,
+    reserved: { [reservedProcedures.settings]: applySettings, ...operations.reserved },
     clock,
     logger: logger.child({ part: 'calls' }),
   });
@@ -109,7 +128,10 @@ export function createAgent(options: AgentOptions): Agent {
     onHello,
     onOnline,
     onOffline,
-    onPulse: () => writer.touch(),
+    onPulse({ at, roundTripMs, clockOffsetMs }) {
+      serverClock.observe(at + roundTripMs + clockOffsetMs);
+      writer.touch();
+    },
     onChange: (state) => {
       if (state.phase === 'waiting' && state.lastFailure)
         writer.noteError('session', state.lastFailure.reason);
@@ -130,13 +152,16 @@ export function createAgent(options: AgentOptions): Agent {
       agentVersion,
       bootId: readBootId(),
       connectivity: readConnectivity(settings.connectivity),
-      procedures: dispatcher.contracts,
+      procedures: registry.contracts,
       modules: sources.flatMap((each) => each.modules),
       spoolEpoch: announcedEpoch,
+      journalEpoch: operations.epoch(),
     };
   }
 
   function onHello(answer: HelloAnswer): void {
+    serverClock.observe(answer.serverTime);
+    operations.noteGreeting();
     spool.reconcile(announcedEpoch, answer.ackedSeq);
     greetedEpoch = announcedEpoch;
     const { routerUrls, settings: wanted } = answer;
@@ -156,7 +181,8 @@ export function createAgent(options: AgentOptions): Agent {
 
   function onOnline(): void {
     const abort = new AbortController();
-    sending = { abort, ended: sender.run(abort.signal) };
+    const parts = [sender.run(abort.signal), operations.report(abort.signal)];
+    sending = { abort, ended: Promise.all(parts).then(() => undefined) };
   }
 
   function onOffline(): void {
@@ -188,6 +214,7 @@ export function createAgent(options: AgentOptions): Agent {
       writtenAt: new Date(clock.now()).toISOString(),
       session: session.state(),
       spool: spool.stats(),
+      operations: operations.stats(),
       batchIntervalMs: session.settings().batchIntervalMs,
     };
   }
@@ -198,16 +225,19 @@ export function createAgent(options: AgentOptions): Agent {
     status,
     async start() {
       for (const source of sources) await source.start();
+      operations.start();
       session.start();
       writer.start();
     },
     async stop() {
       for (const source of sources) await source.stop();
       spool.flush();
+      await operations.stop();
       sending?.abort.abort();
       await session.stop();
       await sending?.ended;
       writer.stop();
+      operations.close();
       spool.close();
     },
   };

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { systemClock } from '../../board-agent/clock.ts';
 import { createBuiltinProcedures } from '../../board-agent/procedures/builtin.ts';
 import { createDispatcher } from '../../board-agent/procedures/dispatcher.ts';
+import { createRegistry } from '../../board-agent/procedures/registry.ts';
 import { type BoardSession, createBoardSession } from '../../board-agent/session/board-session.ts';
 import { createLogger } from '../../common/runtime/logger.ts';
 import type { HelloRequest } from '../../common/wamp/agent-procedures.ts';
@@ -31,13 +32,16 @@ export function createSimulatedBoard(keys: BoardKeys, router: Router): Simulated
   const online = Promise.withResolvers<void>();
   let epoch: string = randomUUID();
   let next = 1;
-  const dispatcher = createDispatcher({
-    prefix: boardPrefix(keys.uuid),
-    procedures: createBuiltinProcedures({
+  const registry = createRegistry(
+    createBuiltinProcedures({
       clock: systemClock,
-      contracts: () => dispatcher.contracts,
+      contracts: () => registry.contracts,
       agentInfo: () => ({ boardUuid: keys.uuid, startedAt: Date.now() }),
     }),
+  );
+  const dispatcher = createDispatcher({
+    prefix: boardPrefix(keys.uuid),
+    registry,
     reserved: {},
     clock: systemClock,
     logger,
@@ -46,7 +50,7 @@ export function createSimulatedBoard(keys: BoardKeys, router: Router): Simulated
     agentVersion: 'bench',
     bootId: 'bench',
     connectivity: { kind: 'ethernet' },
-    procedures: dispatcher.contracts,
+    procedures: registry.contracts,
     modules: [{ name: 'bench', streams: [...streams] }],
     spoolEpoch: epoch,
   });

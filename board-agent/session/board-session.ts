@@ -92,6 +92,9 @@ const serverProcedures = {
   hello: agentUris.hello,
   heartbeat: agentUris.heartbeat,
   appendReadings: agentUris.appendReadings,
+  operationResult: agentUris.operationResult,
+  operationProgress: agentUris.operationProgress,
+  putArtifact: agentUris.putArtifact,
 } as const;
 
 /** A router serves a storm of joins a little at a time, and who gives up loses the place. */

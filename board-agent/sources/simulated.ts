@@ -1,9 +1,11 @@
-/** Declared waveforms for demos and tests, with procedures to take a stream over by hand. */
+/** Declared waveforms for demos and tests, with procedures to take a stream over by hand, and one that takes time. */
+import { join } from 'node:path';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
 import type { SimulatedSourceSettings } from '../settings.ts';
 import { procedurePrefix } from './procedure-prefix.ts';
 import type { BoardProcedure, Source, SourceContext } from './source.ts';
+import { createStepProcedure } from './step.ts';
 import { createWaveform, type Waveform } from './waveforms.ts';
 
 interface Channel {
@@ -61,7 +63,18 @@ export function createSimulatedSource(settings: SimulatedSourceSettings, context
         streams: [...channels.values()].map((each) => each.declaration),
       },
     ],
-    procedures: createProcedures(settings.module, channels),
+    procedures: [
+      ...createProcedures(settings.module, channels),
+      ...(['step', 'wait'] as const).map((name) =>
+        createStepProcedure({
+          name,
+          module: settings.module,
+          prefix: procedurePrefix(settings.module),
+          clock,
+          logPath: join(context.stateDir, 'executions.log'),
+        }),
+      ),
+    ],
     start() {
       startedAt = clock.now();
       startedMs = clock.monotonicMs();

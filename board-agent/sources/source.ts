@@ -6,6 +6,7 @@ import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { ModuleDeclaration } from '../../common/wamp/agent-procedures.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
+import type { ArtifactReport } from '../../common/wamp/operations.ts';
 import type { ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
 import type { Clock } from '../clock.ts';
 
@@ -13,9 +14,36 @@ export interface CallContext {
   /** W3C traceparent of the request, when the caller gave one. */
   trace?: string;
   callerAuthid?: string;
-  /** Sends a progressive result; absent when the caller does not want them. */
+  /**
+   * Aborts when an operation is cancelled, at its deadline, and when the agent stops. A procedure that
+   * takes long should then throw: what ends normally counts as done.
+   */
+  signal: AbortSignal;
+  /** Of an operation; absent for an immediate call. The same attempt runs again only when that is harmless. */
+  operation?: { id: string; attempt: number };
+  /**
+   * Immediate call: sends a progressive result; absent when the caller does not want them. Operation:
+   * says how far it is, best as `{percent, message, data}`; the latest of each second is sent.
+   */
   progress?: (value: unknown) => void;
+  /** Operation: keeps a file that belongs to the result; absent for an immediate call. */
+  artifact?: KeepArtifact;
 }
+
+export interface ArtifactLabel {
+  /** Without slashes, unique in the operation. */
+  name: string;
+  mediaType: string;
+}
+
+/**
+ * Writes the content to the board's disk, from where it is sent to the server. Rejects with AppError
+ * `payload-too-large` beyond 50 MB, `unavailable` when the disk has no room.
+ */
+export type KeepArtifact = (
+  label: ArtifactLabel,
+  content: Buffer | string | AsyncIterable<Uint8Array>,
+) => Promise<ArtifactReport>;
 
 export interface BoardProcedure {
   contract: ProcedureContract;
@@ -30,6 +58,8 @@ export interface SourceContext {
   emit: Emit;
   clock: Clock;
   logger: Logger;
+  /** The agent's folder, for what a source has to remember. */
+  stateDir: string;
 }
 
 export interface Source {

@@ -6,8 +6,6 @@ import type { SpoolState } from './database.ts';
 import { recordGap } from './trim.ts';
 
 const maxRefusedRows = 10_000;
-/** Free pages that are given back to the file system at a time. */
-const vacuumPages = 256;
 
 export function streamId(db: DatabaseSync, ids: Map<string, number>, stream: StreamDeclaration): number {
   const { name, type, unit } = stream;
@@ -56,11 +54,6 @@ export function renumber(db: DatabaseSync, next: SpoolState, from: number): void
   next.nextSeq -= shift;
   next.ackedSeq = 0;
   next.unverifiedFrom = undefined;
-}
-
-export function vacuum(db: DatabaseSync): void {
-  const free = Number(db.prepare('PRAGMA freelist_count').get()?.freelist_count);
-  if (free >= vacuumPages) db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
 }
 
 export function countMissing(db: DatabaseSync, ackedSeq: number): number {

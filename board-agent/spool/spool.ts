@@ -12,12 +12,12 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { ReadingsBatch, ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
 import type { Clock } from '../clock.ts';
-import { isFull } from '../state/sqlite-file.ts';
+import { isFull, usedBytes, vacuum } from '../state/sqlite-file.ts';
 import { readBatch, toStored } from './batch.ts';
 import type { SpoolState } from './database.ts';
-import { countMissing, moveToRefused, renumber, streamId, vacuum } from './rows.ts';
+import { countMissing, moveToRefused, renumber, streamId } from './rows.ts';
 import { createStore } from './store.ts';
-import { dropOldest, recordGap, type SpoolLimits, trimByAge, trimByBytes, usedBytes } from './trim.ts';
+import { dropOldest, recordGap, type SpoolLimits, trimByAge, trimByBytes } from './trim.ts';
 
 export interface Reading {
   stream: StreamDeclaration;

@@ -1,5 +1,6 @@
 /** Bounds of the spool: the oldest go first, and every number that goes is written down as a gap. */
 import type { DatabaseSync } from 'node:sqlite';
+import { usedBytes } from '../state/sqlite-file.ts';
 
 export type LossReason = 'spool-full' | 'too-old' | 'disk-full' | 'refused';
 
@@ -12,12 +13,6 @@ export interface SpoolLimits {
 const earliestTrustedTime = Date.UTC(2024, 0, 1);
 /** Share of the stored readings that is dropped in one step when there is no room. */
 const dropShare = 1 / 64;
-
-/** Bytes in use, without the pages that are free for reuse. */
-export function usedBytes(db: DatabaseSync): number {
-  const read = (name: string) => Number(db.prepare(`PRAGMA ${name}`).get()?.[name]);
-  return (read('page_count') - read('freelist_count')) * read('page_size');
-}
 
 /** Numbers that were given but will not come; merged with an adjoining gap of the same reason. */
 export function recordGap(db: DatabaseSync, from: number, to: number, reason: LossReason): void {

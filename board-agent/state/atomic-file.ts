@@ -27,7 +27,8 @@ export function removeFile(path: string): void {
   syncFolder(dirname(path));
 }
 
-function syncFolder(path: string): void {
+/** What was added to or removed from the folder stays so after the power went. */
+export function syncFolder(path: string): void {
   const folder = openSync(path, 'r');
   try {
     fsyncSync(folder);

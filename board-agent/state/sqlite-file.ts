@@ -46,6 +46,21 @@ export function readMeta(db: DatabaseSync): Map<unknown, unknown> {
   return new Map(rows.map((row) => [row.key, row.value]));
 }
 
+/** Bytes in use, without the pages that are free for reuse. */
+export function usedBytes(db: DatabaseSync): number {
+  const read = (name: string) => Number(db.prepare(`PRAGMA ${name}`).get()?.[name]);
+  return (read('page_count') - read('freelist_count')) * read('page_size');
+}
+
+/** Free pages that are given back to the file system at a time. */
+const vacuumPages = 256;
+
+/** Gives some of the free pages back; cheap to call often. */
+export function vacuum(db: DatabaseSync): void {
+  const free = Number(db.prepare('PRAGMA freelist_count').get()?.freelist_count);
+  if (free >= vacuumPages) db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
+}
+
 /** A file that opens but cannot be what it should be. */
 export class DamageError extends Error {}
 

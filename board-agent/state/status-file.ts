@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { Clock } from '../clock.ts';
+import type { OperationsStats } from '../operations/operations.ts';
 import type { SessionState } from '../session/board-session.ts';
 import type { SpoolStats } from '../spool/spool.ts';
 import { writeFileAtomic } from './atomic-file.ts';
@@ -21,6 +22,7 @@ export interface AgentStatus {
   writtenAt: string;
   session: SessionState;
   spool: SpoolStats;
+  operations: OperationsStats;
   lastAckAt?: string;
   batchIntervalMs: number;
   /** The newest last. */

@@ -3,7 +3,7 @@
  * fills, answers their calls, keeps readings behind a fence as the database does, and can be told
  * to misbehave.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import autobahn from 'autobahn';
 import { AppError, type ErrorCode } from '../../../common/runtime/app-error.ts';
 import type { Logger } from '../../../common/runtime/logger.ts';
@@ -17,8 +17,20 @@ import {
   parseHelloRequest,
 } from '../../../common/wamp/agent-procedures.ts';
 import { errorUri } from '../../../common/wamp/errors.ts';
+import {
+  type OperationReport,
+  type ProgressRequest,
+  parseArtifactChunk,
+  parseProgressRequest,
+  parseResultRequest,
+  parseRunAnswer,
+  parseStatusAnswer,
+  type RunAnswer,
+  type RunRequest,
+  type StatusAnswer,
+} from '../../../common/wamp/operations.ts';
 import { parseReadingsBatch, type ReadingValue } from '../../../common/wamp/readings.ts';
-import { agentUris, boardPrefix } from '../../../common/wamp/uris.ts';
+import { agentUris, boardPrefix, boardProcedureUri } from '../../../common/wamp/uris.ts';
 import type { TestCrossbar } from '../../harness/crossbar.ts';
 
 export interface StoredReading {
@@ -42,6 +54,19 @@ export interface StandIn {
   /** Called before an append is taken; may throw an AppError or never settle. */
   beforeAppend: (batch: { from: number; count: number }) => void | Promise<void>;
   helloNeeded: boolean;
+  /** All reports in the order in which they came, repeats included. */
+  reports: OperationReport[];
+  progress: ProgressRequest[];
+  /** Content by `<operation>/<name>`, as far as it has come. */
+  artifacts: Map<string, Buffer>;
+  /** Called before reports are taken; may throw an AppError. */
+  beforeResult: (reports: OperationReport[]) => void;
+  /** Called before a chunk is taken; may throw an AppError. */
+  beforeChunk: (received: number) => void;
+  /** `operation.run` as the relay sends it. */
+  run(boardUuid: string, request: Partial<RunRequest>): Promise<RunAnswer>;
+  /** `operation.status` or `operation.cancel`. */
+  ask(boardUuid: string, what: 'status' | 'cancel', ...operationIds: string[]): Promise<StatusAnswer>;
   call(uri: string, kwargs?: object, options?: object, args?: unknown[]): Promise<unknown>;
   /** Calls a board as a service would: role `service`, not `agent`. */
   session: autobahn.Session;
@@ -90,6 +115,27 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
     gaps: [],
     beforeAppend: () => {},
     helloNeeded: false,
+    reports: [],
+    progress: [],
+    artifacts: new Map(),
+    beforeResult: () => {},
+    beforeChunk: () => {},
+    async run(boardUuid, request) {
+      const kwargs = {
+        operationId: randomUUID(),
+        attempt: 1,
+        kwargs: {},
+        deadlineAt: Date.now() + 60_000,
+        sentAt: Date.now(),
+        inlineMs: 1000,
+        ...request,
+      };
+      return parseRunAnswer(await standIn.call(boardProcedureUri(boardUuid, 'operation.run'), kwargs));
+    },
+    async ask(boardUuid, what, ...operationIds) {
+      const uri = boardProcedureUri(boardUuid, `operation.${what}`);
+      return parseStatusAnswer(await standIn.call(uri, { operationIds }));
+    },
     session: undefined as never,
     call: async (uri, kwargs = {}, options = {}, args = []) =>
       standIn.session.call(uri, args, kwargs, options as never),
@@ -149,6 +195,25 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
     return { ackedSeq, batchIntervalMs: standIn.settings.batchIntervalMs };
   }
 
+  function takeReports(kwargs: unknown) {
+    const { reports } = parseResultRequest(kwargs);
+    standIn.beforeResult(reports);
+    standIn.reports.push(...reports);
+    return { acknowledged: reports.map((each) => each.operationId) };
+  }
+
+  function takeChunk(kwargs: unknown) {
+    const { operationId, artifact, offset, data } = parseArtifactChunk(kwargs);
+    const key = `${operationId}/${artifact.name}`;
+    const known = standIn.artifacts.get(key) ?? Buffer.alloc(0);
+    standIn.beforeChunk(known.length);
+    const fits = data !== undefined && offset === known.length;
+    const content = fits ? Buffer.concat([known, Buffer.from(data, 'base64')]) : known;
+    standIn.artifacts.set(key, content);
+    const hash = createHash('sha256').update(content).digest('hex');
+    return { received: content.length, complete: hash === artifact.sha256 };
+  }
+
   const handlers: Record<string, Handler> = {
     [agentUris.enrol]: enrol,
     [agentUris.hello]: (kwargs) => {
@@ -167,6 +232,12 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
       return { serverTime: Date.now(), helloNeeded: standIn.helloNeeded };
     },
     [agentUris.appendReadings]: append,
+    [agentUris.operationResult]: takeReports,
+    [agentUris.operationProgress]: (kwargs) => {
+      standIn.progress.push(parseProgressRequest(kwargs));
+      return { taken: true };
+    },
+    [agentUris.putArtifact]: takeChunk,
   };
 
   function authenticate(args: unknown[]): object {

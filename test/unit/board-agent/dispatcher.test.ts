@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createBuiltinProcedures } from '../../../board-agent/procedures/builtin.ts';
 import { createDispatcher, type Dispatcher } from '../../../board-agent/procedures/dispatcher.ts';
+import { createRegistry } from '../../../board-agent/procedures/registry.ts';
 import type { Invocation } from '../../../board-agent/session/link.ts';
 import type { BoardProcedure } from '../../../board-agent/sources/source.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
@@ -26,7 +27,7 @@ const builtins = createBuiltinProcedures({
 function create(procedures: BoardProcedure[], logger: Logger = silent): Dispatcher {
   return createDispatcher({
     prefix,
-    procedures,
+    registry: createRegistry(procedures),
     reserved: { 'operation.settings': (kwargs) => ({ applied: kwargs }) },
     clock,
     logger,

@@ -1,4 +1,7 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createEmit } from '../../../board-agent/emit.ts';
 import { parseSettings, type SimulatedStreamSettings } from '../../../board-agent/settings.ts';
 import { createSources } from '../../../board-agent/sources/create-sources.ts';
@@ -60,15 +63,19 @@ describe('waveforms', () => {
 describe('sources', () => {
   let clock: FakeClock;
   let readings: Reading[];
+  let stateDir: string;
+
+  afterEach(() => rmSync(stateDir, { recursive: true }));
 
   beforeEach(() => {
+    stateDir = mkdtempSync(join(tmpdir(), 'boardwalk-sources-'));
     clock = createFakeClock(1_000_000);
     readings = [];
   });
 
   function create(sources: unknown[]): Source[] {
     const emit = createEmit({ spool: { add: (each) => void readings.push(each) }, clock, logger: silent });
-    return createSources(parseSettings({ sources }).sources, { emit, clock, logger: silent });
+    return createSources(parseSettings({ sources }).sources, { emit, clock, logger: silent, stateDir });
   }
 
   const simulated = {
@@ -97,7 +104,9 @@ describe('sources', () => {
     const [source] = create([simulated]);
     await source?.start();
     const run = (name: string, kwargs: object) =>
-      source?.procedures.find((each) => each.contract.name === name)?.run(kwargs as never, {});
+      source?.procedures
+        .find((each) => each.contract.name === name)
+        ?.run(kwargs as never, { signal: AbortSignal.any([]) });
     expect(run('hv.set', { stream: 'fast', value: -1 })).toEqual({ stream: 'hv/fast', overridden: true });
     readings = [];
     await clock.advance(1000);
@@ -109,6 +118,29 @@ describe('sources', () => {
     await source?.stop();
     expect(readings.at(-1)?.value).toBeGreaterThan(0);
     expect(() => run('hv.set', { stream: 'fast', value: 'text' })).toThrow('type number');
+  });
+
+  it('counts what it has really executed, over restarts, and stops when told', async () => {
+    const step = () =>
+      create([simulated])[0]?.procedures.find((each) => each.contract.name === 'hv.step')?.run;
+    const { signal } = new AbortController();
+    const operation = { id: 'x', attempt: 2 };
+    expect(await step()?.({ label: 'a' }, { signal, operation })).toEqual({ count: 1 });
+    const said: unknown[] = [];
+    const second = step()?.({ seconds: 4 }, { signal, progress: (value) => void said.push(value) });
+    await clock.advance(4000);
+    expect(await second).toEqual({ count: 2 });
+    expect(said).toEqual([0, 25, 50, 75].map((percent) => ({ percent })));
+    const abort = new AbortController();
+    const third = step()?.({ seconds: 4 }, { signal: abort.signal });
+    abort.abort(new Error('enough'));
+    await expect(third).rejects.toThrow('enough');
+    const lines = readFileSync(join(stateDir, 'executions.log'), 'utf8').trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { module: 'hv', operationId: 'x', attempt: 2, label: 'a' },
+      { operationId: null },
+      { operationId: null },
+    ]);
   });
 
   it('measures the host', async () => {

@@ -1,0 +1,106 @@
+/**
+ * Brings an operation's files to the server, one chunk at a time, each file from where the server
+ * already has it. A file that the server refuses or that is gone is left out; the outcome must not
+ * wait for it for ever.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { AppError, type ErrorCode, messageOf } from '../../common/runtime/app-error.ts';
+import {
+  type ArtifactAnswer,
+  type ArtifactChunk,
+  type ArtifactReport,
+  operationLimits,
+  parseArtifactAnswer,
+} from '../../common/wamp/operations.ts';
+import type { ArtifactStore } from './artifacts.ts';
+import type { Entry } from './entry.ts';
+
+export interface UploadOptions {
+  files: Pick<ArtifactStore, 'open'>;
+  /** Calls the server; rejects with an AppError. */
+  put: (chunk: ArtifactChunk, timeoutMs: number) => Promise<unknown>;
+}
+
+export interface Uploaded {
+  kept: ArtifactReport[];
+  /** One sentence per file that stays out. */
+  refused: string[];
+}
+
+const chunkTimeoutMs = 60_000;
+/** Answers in a row that bring the file no further: then it is a failure like others. */
+const standstills = 3;
+/** What asking again does not change. */
+const finalCodes: readonly ErrorCode[] = [
+  'invalid-arguments',
+  'invalid-request',
+  'payload-too-large',
+  'quota-exceeded',
+  'forbidden',
+  'not-authorized',
+  'not-found',
+  'conflict',
+  'operation-ended',
+];
+
+/** Throws AppError when it has to be tried again. */
+export async function upload(entry: Entry, options: UploadOptions, signal: AbortSignal): Promise<Uploaded> {
+  const outcome: Uploaded = { kept: [], refused: [] };
+  for (const [index, artifact] of (entry.artifacts ?? []).entries()) {
+    const fault = await uploadOne(entry, artifact, index, options, signal);
+    if (fault === undefined) outcome.kept.push(artifact);
+    else outcome.refused.push(`file '${artifact.name}' is not with the server: ${fault}`);
+  }
+  return outcome;
+}
+
+/** Answers with why the file stays out. */
+async function uploadOne(
+  entry: Entry,
+  artifact: ArtifactReport,
+  index: number,
+  options: UploadOptions,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  let file: FileHandle;
+  try {
+    file = await options.files.open(entry.operationId, index);
+  } catch (error) {
+    return messageOf(error);
+  }
+  try {
+    await sendFile(entry, artifact, file, options, signal);
+    return undefined;
+  } catch (error) {
+    if (error instanceof AppError && finalCodes.includes(error.code)) return error.message;
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+async function sendFile(
+  { operationId, attempt }: Entry,
+  artifact: ArtifactReport,
+  file: FileHandle,
+  { put }: UploadOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const request = { operationId, attempt, artifact };
+  const ask = async (chunk: Pick<ArtifactChunk, 'offset' | 'data'>): Promise<ArtifactAnswer> => {
+    if (signal.aborted) throw new AppError('unavailable', 'offline');
+    return parseArtifactAnswer(await put({ ...request, ...chunk }, chunkTimeoutMs));
+  };
+  const buffer = Buffer.alloc(operationLimits.chunkBytes);
+  let answer = await ask({ offset: 0 });
+  for (let still = 0; !answer.complete; ) {
+    const before = answer.received;
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, before);
+    answer = await ask({ offset: before, data: buffer.toString('base64', 0, bytesRead) });
+    still = answer.received > before || answer.complete ? 0 : still + 1;
+    if (still >= standstills)
+      throw new AppError('unavailable', `the server has ${answer.received} bytes of it and takes no more`);
+    // Calls of the board get their turn in between.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

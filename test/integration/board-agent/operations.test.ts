@@ -1,0 +1,192 @@
+/** Operations on real agent processes, killed and started again, at a real router. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { enrol } from '../../../board-agent/commands/enrol.ts';
+import { readStatus } from '../../../board-agent/commands/status.ts';
+import { AppError } from '../../../common/runtime/app-error.ts';
+import { startCrossbar, type TestCrossbar } from '../../harness/crossbar.ts';
+import { repositoryRoot } from '../../harness/tools.ts';
+import { until } from '../../harness/until.ts';
+import { type StandIn, startStandIn } from './stand-in.ts';
+
+let router: TestCrossbar;
+let server: StandIn;
+let stateDir: string;
+let boardUuid: string;
+let child: ChildProcess | undefined;
+
+beforeAll(async () => {
+  router = await startCrossbar();
+  server = await startStandIn(router);
+});
+
+beforeEach(async () => {
+  stateDir = mkdtempSync(join(tmpdir(), 'boardwalk-board-'));
+  boardUuid = randomUUID();
+  const code = randomUUID();
+  server.codes.set(code, { boardUuid });
+  await enrol({ stateDir, urls: [router.url], code, realm: router.realm, say: () => {} });
+  const streams = [{ name: 'n', waveform: 'constant' }];
+  writeFileSync(
+    join(stateDir, 'settings.json'),
+    JSON.stringify({ sources: [{ kind: 'simulated', module: 'hv', streams }] }),
+  );
+});
+
+afterEach(async () => {
+  await end('SIGKILL');
+  server.beforeResult = () => {};
+  server.beforeChunk = () => {};
+  server.reports.length = 0;
+  server.progress.length = 0;
+  server.artifacts.clear();
+  rmSync(stateDir, { recursive: true });
+});
+
+afterAll(async () => {
+  server?.stop();
+  await router?.stop();
+});
+
+async function start(): Promise<void> {
+  const greeted = server.hellos.length;
+  child = spawn(join(repositoryRoot, 'bin/boardwalk-agent'), ['run', '--state', stateDir], {
+    stdio: 'ignore',
+  });
+  await until('hello', () => server.hellos.length > greeted);
+  await until('online', () => readStatus(stateDir).exitCode === 0);
+}
+
+async function end(signal: NodeJS.Signals): Promise<void> {
+  const ending = child;
+  child = undefined;
+  if (!ending || ending.exitCode !== null || ending.signalCode !== null) return;
+  const ended = new Promise((resolve) => ending.once('exit', resolve));
+  ending.kill(signal);
+  await ended;
+}
+
+/** What was really executed, as the procedure itself has written it down. */
+function executions(): { operationId: string; attempt: number }[] {
+  try {
+    const lines = readFileSync(join(stateDir, 'executions.log'), 'utf8').trim().split('\n');
+    return lines.map((line) => JSON.parse(line));
+  } catch {
+    // Nothing was executed yet.
+    return [];
+  }
+}
+
+const rss = () =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child?.pid}/status`, 'utf8'))?.[1]) / 1000;
+const reportsOf = (operationId: string) => server.reports.filter((each) => each.operationId === operationId);
+const facts = () => readStatus(stateDir).status?.operations;
+
+describe('operations on an agent process', () => {
+  it('are answered inline, reported, and executed once however often they are sent', async () => {
+    await start();
+    const operationId = randomUUID();
+    const request = { operationId, procedure: 'hv.step', kwargs: { label: 'x' } };
+    const answers = await Promise.all([1, 2, 3].map(() => server.run(boardUuid, request)));
+    for (const { report, journalEpoch } of answers) {
+      expect(report).toMatchObject({ state: 'succeeded', result: { count: 1 }, runs: 1 });
+      expect(journalEpoch).toBe(server.hellos.at(-1)?.journalEpoch);
+    }
+    await until('it is reported', () => reportsOf(operationId).length > 0);
+    expect(executions()).toMatchObject([{ operationId, attempt: 1 }]);
+    await until('it is acknowledged', () => facts()?.unacknowledged === 0);
+    expect((await server.run(boardUuid, request)).report).toMatchObject({ result: { count: 1 } });
+    expect(executions()).toHaveLength(1);
+  });
+
+  it('say how far they are, and stop when they are cancelled', async () => {
+    await start();
+    const operationId = randomUUID();
+    const { report } = await server.run(boardUuid, {
+      ...{ operationId, procedure: 'hv.step', kwargs: { seconds: 600 }, inlineMs: 50 },
+    });
+    expect(report?.state).toBe('running');
+    await until('progress', () => server.progress.some((each) => each.operationId === operationId));
+    expect((await server.ask(boardUuid, 'cancel', operationId)).reports[0]?.state).toBe('cancelled');
+    await until('the report', () => reportsOf(operationId)[0]?.state === 'cancelled');
+  });
+
+  it('are not executed again when the agent is killed in a journaled one', async () => {
+    await start();
+    const operationId = randomUUID();
+    const request = { operationId, procedure: 'hv.step', kwargs: { seconds: 600 }, inlineMs: 0 };
+    const { journalEpoch } = await server.run(boardUuid, request);
+    await until('it runs', () => executions().length === 1);
+    await end('SIGKILL');
+    await start();
+    await until('the report', () => reportsOf(operationId)[0]?.state === 'interrupted');
+    expect((await server.run(boardUuid, { ...request, journalEpoch })).report?.state).toBe('interrupted');
+    expect(executions()).toHaveLength(1);
+  });
+
+  it('are executed again in the same attempt when the agent is killed in an idempotent one', async () => {
+    await start();
+    const operationId = randomUUID();
+    await server.run(boardUuid, {
+      ...{ operationId, procedure: 'hv.wait', kwargs: { seconds: 2 }, inlineMs: 100 },
+    });
+    expect(executions()).toHaveLength(1);
+    await end('SIGKILL');
+    await start();
+    await until('the report', () => reportsOf(operationId)[0]?.state === 'succeeded');
+    expect(reportsOf(operationId)[0]).toMatchObject({ attempt: 1, runs: 2, result: { count: 2 } });
+    expect(executions()).toMatchObject([1, 2].map(() => ({ operationId, attempt: 1 })));
+  });
+
+  it('are not known when the answer of an idempotent one is lost with the process: it may be sent again', async () => {
+    await start();
+    const operationId = randomUUID();
+    const request = { operationId, procedure: 'echo', kwargs: { message: 'x' } };
+    expect((await server.run(boardUuid, request)).report).toMatchObject({ state: 'succeeded', runs: 1 });
+    await end('SIGKILL');
+    await start();
+    expect((await server.ask(boardUuid, 'status', operationId)).missing).toEqual([operationId]);
+    const { report } = await server.run(boardUuid, request);
+    expect(report).toMatchObject({ state: 'succeeded', result: { message: 'x' } });
+  });
+
+  it('are delivered after a restart when the server could not take them before', async () => {
+    await start();
+    server.beforeResult = () => {
+      throw new AppError('unavailable', 'no database');
+    };
+    const ids = Array.from({ length: 3 }, () => randomUUID());
+    for (const operationId of ids)
+      await server.run(boardUuid, { operationId, procedure: 'hv.step', inlineMs: 0 });
+    await until('all have ended', () => executions().length === 3 && facts()?.unacknowledged === 3);
+    await end('SIGKILL');
+    server.beforeResult = () => {};
+    await start();
+    await until('all are reported', () => ids.every((each) => reportsOf(each).length > 0));
+    await until('all are acknowledged', () => facts()?.unacknowledged === 0);
+    expect(ids.map((each) => reportsOf(each)[0]?.state)).toEqual(Array(3).fill('succeeded'));
+    expect(executions()).toHaveLength(3);
+  });
+
+  it('are refused in another journal', async () => {
+    await start();
+    const { refusal } = await server.run(boardUuid, { procedure: 'hv.step', journalEpoch: randomUUID() });
+    expect(refusal).toBe('journal-lost');
+    expect(executions()).toEqual([]);
+  });
+
+  it('keep the memory of the agent within its bounds', async () => {
+    // The first start in a checkout also strips the types of what it loads.
+    await start();
+    await end('SIGTERM');
+    await start();
+    for (let count = 0; count < 20; count += 1)
+      await server.run(boardUuid, { procedure: 'hv.step', kwargs: { label: String(count) } });
+    expect(executions()).toHaveLength(20);
+    expect(rss()).toBeLessThanOrEqual(80);
+  });
+});
