@@ -27,6 +27,7 @@ const tables: readonly [name: string, definition: string][] = [
      parallel TINYINT NOT NULL DEFAULT 0,
      target_count INT UNSIGNED NOT NULL DEFAULT 0,
      pending_boards JSON NULL,
+     not_before DATETIME(3) NULL,
      schedule_id ${uuid} NULL,
      due_at DATETIME(3) NULL,
      created_by ${ascii(60)} NOT NULL,
@@ -158,7 +159,6 @@ const tables: readonly [name: string, definition: string][] = [
      catch_up_limit INT UNSIGNED NOT NULL DEFAULT 1,
      offline TINYINT NOT NULL DEFAULT 0,
      operation JSON NOT NULL,
-     scope_boards JSON NULL,
      next_at DATETIME(3) NULL,
      last_due_at DATETIME(3) NULL,
      last_error ${text(500)} NULL,
@@ -169,6 +169,7 @@ const tables: readonly [name: string, definition: string][] = [
      PRIMARY KEY (id),
      UNIQUE KEY uq_schedules_name (tenant_id, name),
      KEY ix_schedules_due (state, next_at),
+     KEY ix_schedules_offline (offline, state, tenant_id),
      CONSTRAINT fk_schedules_tenant FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE ON UPDATE NO ACTION`,
   ],
   [
@@ -182,14 +183,17 @@ const tables: readonly [name: string, definition: string][] = [
      PRIMARY KEY (schedule_id, due_at),
      KEY ix_schedule_runs_at (at)`,
   ],
-  // What each board holds of offline schedules, by a hash of the whole list.
+  // What each board holds of offline schedules, by a hash of the whole list, and in which journal.
   [
     'board_schedules',
     `board_uuid ${uuid} NOT NULL,
      tenant_id ${uuid} NOT NULL,
-     handed_hash ${ascii(64)} NULL,
-     handed_at DATETIME(3) NULL,
-     PRIMARY KEY (board_uuid)`,
+     handed_hash ${ascii(64)} NOT NULL,
+     handed_epoch ${uuid} NULL,
+     handed_at DATETIME(3) NOT NULL,
+     PRIMARY KEY (board_uuid),
+     KEY ix_board_schedules_tenant (tenant_id),
+     CONSTRAINT fk_board_schedules_board FOREIGN KEY (board_uuid) REFERENCES boards (uuid) ON DELETE CASCADE ON UPDATE NO ACTION`,
   ],
   [
     'artifacts',

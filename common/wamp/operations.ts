@@ -158,10 +158,13 @@ export type ScheduleOverlap = (typeof scheduleOverlaps)[number];
 
 /**
  * Id of the operation that a schedule's due time makes: the same wherever it is computed, so that a
- * due time is one operation however often it is met. A name-based uuid (RFC 9562, version 8, SHA-256).
+ * due time is one operation however often it is met. A uuid (RFC 9562, version 8) that begins with the
+ * due time, as those of other operations begin with the time of their making: the queues of boards go
+ * by the order of ids. The rest is SHA-256 of both names.
  */
 export function scheduledOperationId(scheduleId: string, dueAt: number): string {
   const hash = createHash('sha256').update(`boardwalk schedule ${scheduleId} ${dueAt}`).digest();
+  hash.writeUIntBE(Math.min(dueAt, 2 ** 48 - 1), 0, 6);
   hash[6] = (hash.readUInt8(6) & 0x0f) | 0x80;
   hash[8] = (hash.readUInt8(8) & 0x3f) | 0x80;
   return hash.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');

@@ -93,8 +93,6 @@ export interface Schedule {
   offline: boolean;
   /** Body of the operations that it makes, with `deadlineSeconds` in place of `deadline`. */
   operation: JsonObject;
-  /** Boards that its creator's key was limited to; null = all of the tenant. */
-  scopeBoards: string[] | null;
   nextAt: Date | null;
   lastDueAt: Date | null;
   lastError: string | null;
@@ -119,7 +117,6 @@ export const ScheduleEntity = new EntitySchema<Schedule>({
     catchUpLimit: whole('catch_up_limit', { default: 1 }),
     offline: flag('offline', { default: 0 }),
     operation: json('operation'),
-    scopeBoards: json('scope_boards', nullable),
     nextAt: time('next_at', nullable),
     lastDueAt: time('last_due_at', nullable),
     lastError: text('last_error', 500, nullable),
@@ -131,6 +128,7 @@ export const ScheduleEntity = new EntitySchema<Schedule>({
   indices: [
     { name: 'uq_schedules_name', columns: ['tenantId', 'name'], unique: true },
     { name: 'ix_schedules_due', columns: ['state', 'nextAt'] },
+    { name: 'ix_schedules_offline', columns: ['offline', 'state', 'tenantId'] },
   ],
   foreignKeys: ofTenant('fk_schedules_tenant'),
 });
@@ -162,8 +160,10 @@ export const ScheduleRunEntity = new EntitySchema<ScheduleRun>({
 export interface BoardScheduleList {
   boardUuid: string;
   tenantId: string;
-  handedHash: string | null;
-  handedAt: Date | null;
+  handedHash: string;
+  /** The board's journal that has them; null = not known then. */
+  handedEpoch: string | null;
+  handedAt: Date;
 }
 
 export const BoardScheduleListEntity = new EntitySchema<BoardScheduleList>({
@@ -172,9 +172,21 @@ export const BoardScheduleListEntity = new EntitySchema<BoardScheduleList>({
   columns: {
     boardUuid: uuid('board_uuid', { primary: true }),
     tenantId: uuid('tenant_id'),
-    handedHash: ascii('handed_hash', 64, nullable),
-    handedAt: time('handed_at', nullable),
+    handedHash: ascii('handed_hash', 64),
+    handedEpoch: uuid('handed_epoch', nullable),
+    handedAt: time('handed_at'),
   },
+  indices: [{ name: 'ix_board_schedules_tenant', columns: ['tenantId'] }],
+  foreignKeys: [
+    {
+      name: 'fk_board_schedules_board',
+      target: 'Board',
+      columnNames: ['boardUuid'],
+      referencedColumnNames: ['uuid'],
+      onDelete: 'CASCADE',
+      onUpdate: 'NO ACTION',
+    },
+  ],
 });
 
 export interface Webhook {

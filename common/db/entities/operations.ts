@@ -25,6 +25,8 @@ export interface OperationRow {
   targetCount: number;
   /** uuids that have no target row yet: too many for one transaction. */
   pendingBoards: string[] | null;
+  /** No target begins before. */
+  notBefore: Date | null;
   scheduleId: string | null;
   dueAt: Date | null;
   createdBy: string;
@@ -51,6 +53,7 @@ export const OperationEntity = new EntitySchema<OperationRow>({
     parallel: flag('parallel', { default: 0 }),
     targetCount: whole('target_count', { default: 0 }),
     pendingBoards: json('pending_boards', nullable),
+    notBefore: time('not_before', nullable),
     scheduleId: uuid('schedule_id', nullable),
     dueAt: time('due_at', nullable),
     createdBy: ascii('created_by', 60),

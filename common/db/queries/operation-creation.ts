@@ -36,6 +36,8 @@ export interface OperationSpec {
   delivery: Delivery;
   window?: DailyWindow | null;
   rollout?: RolloutOptions | null;
+  /** No target begins before. */
+  notBefore?: Date | null;
   deadlineAt: Date;
   attempts: number;
   parallel: boolean;
@@ -62,7 +64,7 @@ export async function insertOperation(
   spec: OperationSpec,
 ): Promise<InsertedOperation> {
   const id = spec.id ?? timeUuid();
-  const { boards, tenantId } = spec;
+  const { boards, tenantId, deadlineAt, notBefore = null } = spec;
   const isLarge = boards.length > inlineTargets;
   const state: OperationState = isLarge ? 'preparing' : 'active';
   await insertOperationRow(manager, id, state, spec);
@@ -70,7 +72,7 @@ export async function insertOperation(
   if (!isLarge) {
     const waves = spec.rollout ? waveOfEach(boards.length, spec.rollout) : undefined;
     const targets = boards.map((each, index) => ({ ...each, wave: waves?.[index] ?? null }));
-    await insertTargets(manager, { id, tenantId, deadlineAt: spec.deadlineAt }, targets);
+    await insertTargets(manager, { id, tenantId, deadlineAt, notBefore }, targets);
   }
   const evidence = { by: spec.createdBy, targets: boards.length, ...spec.evidence };
   await insertOperationEvents(manager, [{ operationId: id, boardUuid: null, kind: 'created', evidence }]);
@@ -89,18 +91,18 @@ export function waveOfEach(boards: number, options: Pick<RolloutOptions, 'waves'
  */
 export async function insertTargets(
   manager: EntityManager,
-  operation: { id: string; tenantId: string; deadlineAt: Date },
+  operation: { id: string; tenantId: string; deadlineAt: Date; notBefore?: Date | null },
   targets: readonly (NewTarget & { wave: number | null })[],
 ): Promise<void> {
-  const { id, tenantId, deadlineAt } = operation;
+  const { id, tenantId, deadlineAt, notBefore = null } = operation;
   // In one order everywhere: two transactions never wait for each other.
   const sorted = [...targets].sort((left, right) => (left.uuid < right.uuid ? -1 : 1));
   for (let from = 0; from < sorted.length; from += inlineTargets) {
     const part = sorted.slice(from, from + inlineTargets);
     await manager.query(
       `INSERT INTO operation_targets
-         (board_uuid, operation_id, tenant_id, queue, state, wave, safety, deadline_at, created_at, updated_at)
-       VALUES ${part.map(() => "(?, ?, ?, ?, 'queued', ?, ?, ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))").join(', ')}
+         (board_uuid, operation_id, tenant_id, queue, state, wave, safety, not_before, deadline_at, created_at, updated_at)
+       VALUES ${part.map(() => "(?, ?, ?, ?, 'queued', ?, ?, ?, ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))").join(', ')}
        ON DUPLICATE KEY UPDATE operation_id = operation_targets.operation_id`,
       part.flatMap(({ uuid, safety, wave }) => [
         uuid,
@@ -109,6 +111,7 @@ export async function insertTargets(
         wave === null ? 1 : 0,
         wave,
         safety,
+        notBefore,
         deadlineAt,
       ]),
     );
@@ -149,6 +152,7 @@ async function insertOperationRow(
     delivery: spec.delivery,
     daily_window: spec.window ? JSON.stringify(spec.window) : null,
     state,
+    not_before: spec.notBefore ?? null,
     deadline_at: spec.deadlineAt,
     max_attempts: spec.attempts,
     parallel: spec.parallel ? 1 : 0,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isUuid } from '../../../../common/runtime/guards.ts';
+import { timeOfUuid, timeUuid } from '../../../../common/runtime/time-uuid.ts';
 import { scheduledOperationId } from '../../../../common/wamp/operations.ts';
 
 const schedule = '3f0c5a52-6f53-4d4e-9f64-6b9b3d2f1c11';
@@ -11,6 +12,15 @@ describe('the operation id of a due time', () => {
     );
     expect(isUuid(scheduledOperationId(schedule, 0))).toBe(true);
     expect(scheduledOperationId(schedule, 0)).toMatch(/^.{14}8.{4}[89ab]/);
+  });
+
+  it('takes its turn among the ids of other operations by the due time', () => {
+    const dueAt = 1_795_608_000_000;
+    const id = scheduledOperationId(schedule, dueAt);
+    expect(timeUuid(dueAt - 1) < id).toBe(true);
+    expect(id < timeUuid(dueAt + 1)).toBe(true);
+    expect(timeOfUuid(id)).toBe(dueAt);
+    expect(isUuid(scheduledOperationId(schedule, 8_640_000_000_000_000))).toBe(true);
   });
 
   it('differs by schedule and by time', () => {
