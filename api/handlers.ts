@@ -1,6 +1,8 @@
 /** All operations of the contract with their handlers: each resource folder brings its part. */
+import { findLiveConductors } from '../common/db/queries/conductors.ts';
 import { findLiveAgents } from '../common/db/queries/wamp-agents.ts';
 import { createAgentDirectory } from '../common/relay/agent-directory.ts';
+import { createWakeClient } from '../common/wake/wake-client.ts';
 import { createAuditHandlers } from './audit/handlers.ts';
 import { createAuthHandlers } from './auth/handlers.ts';
 import { createBoardSessions } from './boards/board-sessions.ts';
@@ -10,6 +12,7 @@ import type { ApiDeps } from './deps.ts';
 import { createFleetHandlers } from './fleets/handlers.ts';
 import type { Handlers } from './http/operation.ts';
 import type { ShortMemory } from './http/short-memory.ts';
+import { createOperationHandlers } from './operations/handlers.ts';
 import { createQuotaHandlers } from './quotas/handlers.ts';
 import { createReadingsHandlers } from './readings/handlers.ts';
 import { createRelayedHandlers } from './relayed-handlers.ts';
@@ -24,6 +27,12 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
   const directory = createAgentDirectory({ findAgents: () => database.read(findLiveAgents) });
   const boardSessions = createBoardSessions({ directory, relayKey: config.relayKey, logger });
   deps.onStop('board sessions', boardSessions.stop);
+  const wake = createWakeClient({
+    findConductors: () => database.read(findLiveConductors),
+    key: config.relayKey,
+    logger,
+  });
+  deps.onStop('wakes', wake.close);
   return {
     ...createServiceHandlers(deps),
     ...createAuthHandlers(deps),
@@ -36,6 +45,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createBoardHandlers(deps, boardSessions),
     ...createBoardListHandlers(deps),
     ...createFleetHandlers(deps),
+    ...createOperationHandlers(deps, wake),
     ...createReadingsHandlers(deps),
     ...createRelayedHandlers(deps, { directory, memory }),
   };

@@ -702,6 +702,104 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List operations, newest first
+         * @description A key that is limited to boards sees the operations that it made itself.
+         */
+        get: operations["listOperations"];
+        put?: never;
+        /**
+         * Have a procedure run on one or many boards, now or later, once in effect
+         * @description Answers 202 with the operation as soon as it is stored; nothing that dies afterwards loses it. With `wait` the
+         *     answer is held until the operation ended (200), at most so long (202).
+         *
+         *     Boards that lack the procedure, or whose contract the arguments break, are left out; with `strict` they
+         *     make the whole request fail with 422 `invalid-arguments`, each of them named. When none is left the request
+         *     fails: 404 `procedure-not-found`, or 422.
+         *
+         *     The boards of a `rollout` fall into its waves in the order in which they are named, those of a fleet or a
+         *     selector by name.
+         *
+         *     `rollout` needs the `plan`: the hash that `POST /v1/operations/plan` gave for the same request. When the boards
+         *     that it would reach have changed since, it is refused with 409 `plan-changed`.
+         *
+         *     Quotas of the tenant: 429 `too-many-requests` for operations a day, 403 `quota-exceeded` for open operations.
+         */
+        post: operations["createOperation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operations/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Which boards an operation would reach, without making it
+         * @description Takes the body of `POST /v1/operations`. Nothing is stored; the hash stands for the boards, their waves and the request.
+         */
+        post: operations["planOperation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operations/{operation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: components["parameters"]["operation"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Read an operation
+         * @description With one target its state, result and error are in `targets` too.
+         */
+        get: operations["getOperation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operations/{operation}/targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: components["parameters"]["operation"];
+            };
+            cookie?: never;
+        };
+        /** How far the operation is on each board, with results */
+        get: operations["listOperationTargets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -1415,7 +1513,7 @@ export interface components {
             parallel: boolean;
             targetCount: number;
             counts: components["schemas"]["TargetCounts"];
-            /** @description The targets when there are at most ten. */
+            /** @description The targets when there are at most ten; empty in lists. */
             targets: components["schemas"]["OperationTarget"][];
             rollout: components["schemas"]["Rollout"] | null;
             schedule: string | null;
@@ -3221,11 +3319,172 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listOperations: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description Only operations in one of these; comma-separated. */
+                state?: components["schemas"]["OperationState"][];
+                /** @description Only operations with this board (uuid or name) among their targets. */
+                board?: components["schemas"]["Reference"];
+                procedure?: components["schemas"]["ProcedureName"];
+                /** @description As in `createdBy`, for example `user:<id>`, `key:<id>` or `schedule:<id>`. */
+                creator?: string;
+                /** @description Only operations that this schedule made. */
+                schedule?: components["schemas"]["Uuid"];
+                /** @description Created at or after. */
+                from?: string;
+                /** @description Created before. */
+                to?: string;
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Operations. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createOperation: {
+        parameters: {
+            query?: {
+                /** @description How long to hold the answer, for example `5s` or `800ms`; at most a minute. */
+                wait?: string;
+            };
+            header?: {
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperationCreation"];
+            };
+        };
+        responses: {
+            /** @description It ended within `wait`. */
+            200: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            /** @description It is stored and will be done. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    planOperation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperationCreation"];
+            };
+        };
+        responses: {
+            /** @description The plan. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationPlan"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getOperation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: components["parameters"]["operation"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The operation. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listOperationTargets: {
+        parameters: {
+            query?: {
+                state?: components["schemas"]["TargetState"][];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path: {
+                operation: components["parameters"]["operation"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Targets, by the uuid of their board. A page with large results may be shorter than `limit`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationTargetList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     streamEvents: {
         parameters: {
             query?: {
                 /** @description Only these types; comma-separated. */
-                types?: ("presence" | "readings")[];
+                types?: ("presence" | "operation" | "readings")[];
                 /** @description Only these boards; may be given several times. */
                 board?: components["schemas"]["Reference"][];
                 /** @description Only in this tenant (id, name or slug). */

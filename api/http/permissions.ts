@@ -75,6 +75,11 @@ export const permissions: Readonly<Record<OperationId, Permission>> = {
   listStreams: { roles: readers, keys: 'any' },
   getReadings: { roles: readers, keys: 'any' },
   getCompleteness: { roles: readers, keys: 'any' },
+  listOperations: { roles: readers, keys: 'any' },
+  getOperation: { roles: readers, keys: 'any' },
+  listOperationTargets: { roles: readers, keys: 'any' },
+  createOperation: { roles: managers, keys: 'any' },
+  planOperation: { roles: managers, keys: 'any' },
   streamEvents: { roles: readers, keys: 'any' },
 
   getOpenapi: { roles: 'everyone', keys: 'any' },

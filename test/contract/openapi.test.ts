@@ -91,6 +91,8 @@ describe('the HTTP contract', () => {
       'callProcedure.kwargs',
       'createBoard.extra',
       'createBoard.labels',
+      'createOperation.kwargs',
+      'planOperation.kwargs',
       'updateBoard.extra',
       'updateBoard.labels',
     ]);

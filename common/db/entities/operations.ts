@@ -63,7 +63,8 @@ export const OperationEntity = new EntitySchema<OperationRow>({
     endedAt: time('ended_at', nullable),
   },
   indices: [
-    { name: 'ix_operations_tenant', columns: ['tenantId', 'id'] },
+    { name: 'ix_operations_tenant', columns: ['tenantId', 'createdAt', 'id'] },
+    { name: 'ix_operations_created', columns: ['createdAt', 'id'] },
     { name: 'ix_operations_state', columns: ['tenantId', 'state', 'id'] },
     { name: 'ix_operations_open', columns: ['state', 'targetCount', 'id'] },
     { name: 'ix_operations_schedule', columns: ['scheduleId', 'id'] },

@@ -1,0 +1,45 @@
+/** From an operation's id to its row, for whom it may be. */
+import type { EntityManager } from 'typeorm';
+import type { OperationState } from '../../common/operations/states.ts';
+import { AppError } from '../../common/runtime/app-error.ts';
+import { creatorOf } from '../audit/audit.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { OperationId } from '../http/operation.ts';
+import { allowsInTenant, roleIn } from '../http/permissions.ts';
+
+export interface OperationReference {
+  operationId: OperationId;
+  principal: Principal;
+  path: { operation: string };
+}
+
+export interface OperationAccess {
+  id: string;
+  tenantId: string;
+  state: OperationState;
+  createdBy: string;
+}
+
+/**
+ * The operation of the path, if the caller may do `request.operationId` with it. A key that is limited
+ * to boards knows only what it made itself. Throws AppError `not-found` or `forbidden`.
+ */
+export async function getOperationAccess(
+  manager: EntityManager,
+  request: OperationReference,
+): Promise<OperationAccess> {
+  const { principal, operationId, path } = request;
+  const [row] = (await manager.query(
+    'SELECT id, tenant_id AS tenantId, state, created_by AS createdBy FROM operations WHERE id = ?',
+    [path.operation.toLowerCase()],
+  )) as OperationAccess[];
+  if (!row || roleIn(principal, row.tenantId) === undefined || !mayKnow(principal, row.createdBy))
+    throw new AppError('not-found', 'there is no such operation');
+  if (!allowsInTenant(operationId, principal, row.tenantId))
+    throw new AppError('forbidden', `your role in the operation's tenant does not allow ${operationId}`);
+  return row;
+}
+
+export function mayKnow(principal: Principal, createdBy: string): boolean {
+  return principal.scope.boards === null || creatorOf(principal) === createdBy;
+}

@@ -1,0 +1,138 @@
+/** `POST /v1/operations` and `POST /v1/operations/plan`. */
+import type { EntityManager } from 'typeorm';
+import type { Database } from '../../common/db/database.ts';
+import { appendEvents } from '../../common/db/queries/events.ts';
+import { insertOperation } from '../../common/db/queries/operation-creation.ts';
+import { requireTargets, resolveTargets } from '../../common/db/queries/operation-targets.ts';
+import { takeOperationQuota } from '../../common/db/queries/quotas.ts';
+import { AppError } from '../../common/runtime/app-error.ts';
+import type { WakeClient } from '../../common/wake/wake-client.ts';
+import { isReservedProcedure } from '../../common/wamp/uris.ts';
+import { getBoardAccess, tenantForCreation } from '../access.ts';
+import { auditChange, creatorOf } from '../audit/audit.ts';
+import { scopeAllowsProcedure } from '../auth/principal.ts';
+import type { ApiDeps } from '../deps.ts';
+import { type Created, createOnce, findReplay } from '../http/idempotency.ts';
+import type { ApiRequest, HandlersOf } from '../http/operation.ts';
+import { versionTag } from '../http/versions.ts';
+import { type PlannedOperation, requirePlan, toExcluded, toPlan } from './operation-plan.ts';
+import { findProcedureSeconds, readOperation } from './operation-queries.ts';
+import { parseOperationRequest } from './operation-request.ts';
+import { parseWait, waitForEnd } from './wait.ts';
+
+type Creation = ApiRequest<'createOperation'>;
+type CreationOrPlan = Creation | ApiRequest<'planOperation'>;
+
+export function createOperationCreationHandlers(
+  { database, config, stopping }: ApiDeps,
+  wake: WakeClient,
+): HandlersOf<'createOperation' | 'planOperation'> {
+  async function create(request: Creation): Promise<Created<'createOperation'>> {
+    const replayed = await findReplay(database, request);
+    if (replayed) return replayed;
+    // Ahead of the transaction: what it would read, it would hold to while it waits for others.
+    const planned = await planRequest(database, request);
+    requirePlan(planned);
+    const answer = await createOnce(database, request, (manager) => {
+      const takeQuota = () => takeOperationQuota(manager, planned.tenantId, config.quotas);
+      return store(manager, request, planned, takeQuota);
+    });
+    const boards = planned.resolved.included.map(({ uuid }) => uuid);
+    wake.wake({ operations: [answer.body.id], boards: planned.request.rollout ? [] : boards });
+    return answer;
+  }
+
+  return {
+    async createOperation(request) {
+      const waitMs = parseWait(request.query.wait);
+      const answer = await create(request);
+      if (waitMs === undefined) return answer;
+      const { id, excluded } = answer.body;
+      const { response } = request.http;
+      const gone = new AbortController();
+      const leave = () => gone.abort();
+      response.once('close', leave);
+      await waitForEnd({ database, wake, stopping }, id, waitMs, gone.signal);
+      response.off('close', leave);
+      const operation = await database.read((manager) => readOperation(manager, id));
+      return {
+        status: operation.endedAt === null ? 202 : 200,
+        headers: { ...answer.headers, ...versionTag(operation.version) },
+        body: { ...operation, ...(excluded && { excluded }) },
+      };
+    },
+
+    async planOperation(request) {
+      const planned = await planRequest(database, request);
+      const seconds = await database.read((manager) =>
+        findProcedureSeconds(manager, planned.tenantId, planned.request.procedure),
+      );
+      return { status: 200, body: toPlan(planned, seconds, Date.now()) };
+    },
+  };
+}
+
+/** What the request means now, after all that can be refused without writing. */
+async function planRequest(database: Database, incoming: CreationOrPlan): Promise<PlannedOperation> {
+  const { scope } = incoming.principal;
+  const request = parseOperationRequest(incoming.body, Date.now());
+  const { procedure, target, kwargs, strict } = request;
+  if (isReservedProcedure(procedure))
+    throw new AppError('forbidden', "procedures of 'operation' are the service's own");
+  if (!scopeAllowsProcedure(scope, procedure))
+    throw new AppError('forbidden', `the key's scope does not include the procedure '${procedure}'`);
+  const { tenantId, resolved } = await database.read(async (manager) => {
+    const id = await findTenant(manager, incoming, target.boards?.[0]);
+    const scopeBoards = scope.boards;
+    return {
+      tenantId: id,
+      resolved: await resolveTargets(manager, { tenantId: id, target, scopeBoards, procedure, kwargs }),
+    };
+  });
+  requireTargets(resolved, { procedure, strict });
+  return { tenantId, request, resolved };
+}
+
+/** The tenant that was named, the only one there is, or else the one of the first board. */
+async function findTenant(
+  manager: EntityManager,
+  { operationId, principal, body }: CreationOrPlan,
+  firstBoard: string | undefined,
+): Promise<string> {
+  const hasChoice = principal.isAdmin || principal.memberships.length > 1;
+  if (body.tenant === undefined && hasChoice && firstBoard !== undefined) {
+    const request = { operationId, principal, path: { board: firstBoard }, query: {} };
+    return (await getBoardAccess(manager, request)).tenantId;
+  }
+  return tenantForCreation(manager, { operationId, principal }, body.tenant);
+}
+
+async function store(
+  manager: EntityManager,
+  request: Creation,
+  { tenantId, request: order, resolved }: PlannedOperation,
+  takeQuota: () => Promise<void>,
+): Promise<Created<'createOperation'>> {
+  await takeQuota();
+  const { id, events } = await insertOperation(manager, {
+    ...order,
+    tenantId,
+    createdBy: creatorOf(request.principal),
+    boards: resolved.included,
+    evidence: { requestId: request.context.requestId, excluded: resolved.excluded.length },
+  });
+  await auditChange(manager, request, {
+    tenantId,
+    targetKind: 'operation',
+    target: id,
+    detail: { procedure: order.procedure, delivery: order.delivery, boards: resolved.included.length },
+  });
+  const operation = await readOperation(manager, id);
+  await appendEvents(manager, events);
+  const excluded = toExcluded(resolved);
+  return {
+    status: 202,
+    headers: { Location: `/v1/operations/${id}`, ...versionTag(operation.version) },
+    body: { ...operation, ...(excluded.length > 0 && { excluded }) },
+  };
+}
