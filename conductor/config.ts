@@ -2,19 +2,30 @@
 import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
+import type { LimitSettings } from './engine/limits.ts';
 
 export interface ConductorConfig {
   databaseUrl: string;
   host: string;
   port: number;
+  /** Shared with api and wamp-agent: for the relay, and for wakes. */
+  relayKey: string;
   rules: Rules;
   /** Of tenants that have no limits of their own. */
   quotas: QuotaLimits;
+  limits: LimitSettings;
   logLevel: LogLevel;
 }
 
 /** What the tasks go by; the same for every conductor of an installation. */
-export interface Rules {
+export interface Rules extends Retention {
+  /** So long after its deadline a delivered target without news becomes `unknown`. */
+  graceMs: number;
+  /** Days that ended operations are kept. */
+  operationDays: number;
+}
+
+export interface Retention {
   /** Days of readings that are kept; a tenant may have fewer. */
   retentionDays: number;
   auditDays: number;
@@ -24,24 +35,39 @@ export interface Rules {
  * | variable | default | |
  * |---|---|---|
  * | `DATABASE_URL` | required | |
+ * | `BOARDWALK_RELAY_KEY` | required | shared with api and wamp-agent |
  * | `BOARDWALK_CONDUCTOR_HOST`, `_PORT` | 127.0.0.1, 0 | health and metrics; 0 = any free port |
  * | `BOARDWALK_RETENTION_DAYS` | 400 | days of readings that are kept |
  * | `BOARDWALK_AUDIT_DAYS` | 400 | days of audit rows that are kept |
  * | `BOARDWALK_QUOTA_…` | none | limits of tenants that have none of their own, see docs/operations.md |
+ * | `BOARDWALK_OPERATION_DAYS` | 90 | days that ended operations are kept |
+ * | `BOARDWALK_OPERATIONS_IN_FLIGHT` | 200 | boards called at a time, by all conductors |
+ * | `BOARDWALK_OPERATIONS_IN_FLIGHT_PER_TENANT` | 100 | the same for one tenant |
+ * | `BOARDWALK_DRAIN_PER_SECOND` | 50 | boards per second whose operations waited for their return |
+ * | `BOARDWALK_OPERATION_GRACE_SECONDS` | 60 | after its deadline, until an operation without news is unknown |
  * | `BOARDWALK_LOG_LEVEL` | info | |
  *
  * Each may be given as `<NAME>_FILE`. Throws ConfigError with every fault at once.
  */
 export function readConfig(env: Env): ConductorConfig {
   const reader = createEnvReader(env);
+  const many = { min: 1, max: 100_000 };
   const days = { min: 1, max: 36_500 };
   const config: ConductorConfig = {
     databaseUrl: reader.required('DATABASE_URL'),
+    relayKey: reader.required('BOARDWALK_RELAY_KEY'),
     host: reader.string('BOARDWALK_CONDUCTOR_HOST', '127.0.0.1'),
     port: reader.integer('BOARDWALK_CONDUCTOR_PORT', 0, { min: 0, max: 65_535 }),
     rules: {
       retentionDays: reader.integer('BOARDWALK_RETENTION_DAYS', 400, days),
       auditDays: reader.integer('BOARDWALK_AUDIT_DAYS', 400, days),
+      operationDays: reader.integer('BOARDWALK_OPERATION_DAYS', 90, days),
+      graceMs: 1000 * reader.integer('BOARDWALK_OPERATION_GRACE_SECONDS', 60, { min: 0, max: 86_400 }),
+    },
+    limits: {
+      inFlight: reader.integer('BOARDWALK_OPERATIONS_IN_FLIGHT', 200, many),
+      inFlightPerTenant: reader.integer('BOARDWALK_OPERATIONS_IN_FLIGHT_PER_TENANT', 100, many),
+      drainPerSecond: reader.integer('BOARDWALK_DRAIN_PER_SECOND', 50, many),
     },
     quotas: readQuotaDefaults(reader),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),

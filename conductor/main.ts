@@ -1,15 +1,26 @@
 /** The conductor process: owns time. It holds nothing in memory that another conductor would need. */
 import { randomUUID } from 'node:crypto';
 import { createDatabase, waitForDatabase } from '../common/db/database.ts';
+import { countDueBoards } from '../common/db/queries/board-queues.ts';
+import { findLiveConductors } from '../common/db/queries/conductors.ts';
+import { findLiveAgents } from '../common/db/queries/wamp-agents.ts';
+import { createAgentDirectory } from '../common/relay/agent-directory.ts';
+import { createRelayClient } from '../common/relay/relay-client.ts';
 import { every } from '../common/runtime/every.ts';
 import { runProcess } from '../common/runtime/lifecycle.ts';
 import { createLogger } from '../common/runtime/logger.ts';
 import { readConfig } from './config.ts';
+import { startEngine } from './engine/engine.ts';
 import { createMetrics } from './metrics.ts';
 import { conductorHeartbeatMs, markStopped, writeHeartbeat } from './register.ts';
 import { startScheduler } from './scheduler.ts';
 import { startStatusServer } from './status-server.ts';
 import { createTasks } from './tasks/all.ts';
+import { createWakeRoute, type WakeRoute } from './wake-route.ts';
+
+/** How often one looks how many conductors share the work. */
+const standingMs = 2000;
+const queueCountedTo = 10_000;
 
 const bootLogger = createLogger('conductor', 'info');
 
@@ -22,13 +33,16 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     url: config.databaseUrl,
     logger,
     queryTimeoutMs: 120_000,
+    poolSize: 20,
     onRetry: (kind) => metrics.databaseRetries.inc({ kind }),
   });
   onStop('database', () => database.close());
 
+  let wakeRoute: WakeRoute | undefined;
   const status = await startStatusServer({
     host: config.host,
     port: config.port,
+    wake: () => wakeRoute,
     checkReady: () => database.read((manager) => manager.query('SELECT 1'), { deadlineMs: 0 }),
     metrics: async () => ({
       contentType: metrics.registry.contentType,
@@ -45,6 +59,35 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     database.read((manager) => writeHeartbeat(manager, own), { deadlineMs: conductorHeartbeatMs }),
   );
   onStop('heartbeat', () => heartbeat.stop());
+
+  const relay = createRelayClient({
+    directory: createAgentDirectory({ findAgents: () => database.read(findLiveAgents) }),
+    key: config.relayKey,
+    logger,
+    maxInFlight: 10_000,
+  });
+  onStop('relay client', async () => relay.close());
+  const engine = startEngine({
+    database,
+    logger,
+    relay,
+    id,
+    settings: { limits: config.limits, graceMs: config.rules.graceMs },
+    observer: metrics.engine,
+  });
+  onStop('engine', () => {
+    wakeRoute = undefined;
+    return engine.stop();
+  });
+  const standing = every({ name: 'standing', intervalMs: standingMs, logger }, async () => {
+    const run = { deadlineMs: standingMs };
+    engine.setConductors((await database.read(findLiveConductors, run)).length);
+    const depth = await database.read((manager) => countDueBoards(manager, queueCountedTo), run);
+    for (const [lane, boards] of Object.entries(depth)) metrics.queueDepth.set({ lane }, boards);
+    metrics.operationsInFlight.set(engine.inFlight());
+  });
+  onStop('standing', () => standing.stop());
+  wakeRoute = createWakeRoute({ key: config.relayKey, engine, onOperations: () => undefined });
 
   const scheduler = startScheduler({
     database,

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { EngineObserver } from './engine/engine.ts';
 import type { TaskOutcome } from './task-runs.ts';
 
 export interface ConductorMetrics {
@@ -9,6 +10,11 @@ export interface ConductorMetrics {
   dirtyHours: Gauge;
   /** Days that readings may be dated ahead before they find no partition. */
   partitionDaysAhead: Gauge;
+  /** Boards that are called by this conductor at the moment. */
+  operationsInFlight: Gauge;
+  /** Boards whose turn it is and that nobody has taken, of the first 10,000 in the queue. */
+  queueDepth: Gauge<'lane'>;
+  engine: EngineObserver;
 }
 
 export function createMetrics(): ConductorMetrics {
@@ -20,6 +26,34 @@ export function createMetrics(): ConductorMetrics {
     help: 'Runs of tasks by this conductor',
     labelNames: ['task', 'outcome'],
     buckets: [0.01, 0.05, 0.25, 1, 5, 20, 60],
+    registers,
+  });
+  const claims = new Histogram({
+    name: 'boardwalk_operations_claim_seconds',
+    help: 'Transactions that took boards and put their dispatches on record',
+    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+    registers,
+  });
+  const commits = new Histogram({
+    name: 'boardwalk_operations_record_seconds',
+    help: 'Transactions that wrote outcomes, of many boards each',
+    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+    registers,
+  });
+  const claimed = new Counter({
+    name: 'boardwalk_operations_claimed_boards_total',
+    help: 'Boards that were taken',
+    registers,
+  });
+  const dispatched = new Counter({
+    name: 'boardwalk_operations_dispatches_total',
+    help: 'Deliveries of operations to boards',
+    registers,
+  });
+  const outcomes = new Counter({
+    name: 'boardwalk_operations_outcomes_total',
+    help: 'What came of calls: states, no-answer, not-delivered, retry, …',
+    labelNames: ['outcome'],
     registers,
   });
   return {
@@ -41,5 +75,25 @@ export function createMetrics(): ConductorMetrics {
       help: 'Days that the partitions of readings reach ahead, as of the last run here',
       registers,
     }),
+    operationsInFlight: new Gauge({
+      name: 'boardwalk_operations_in_flight',
+      help: 'Boards that are called at the moment',
+      registers,
+    }),
+    queueDepth: new Gauge({
+      name: 'boardwalk_operations_queue_depth',
+      help: 'Boards whose turn it is and that nobody has taken; of the first 10,000 in the queue',
+      labelNames: ['lane'],
+      registers,
+    }),
+    engine: {
+      onClaim(boards, dispatches, seconds) {
+        claims.observe(seconds);
+        claimed.inc(boards);
+        dispatched.inc(dispatches);
+      },
+      onOutcome: (outcome) => outcomes.inc({ outcome }),
+      onCommit: (_boards, seconds) => commits.observe(seconds),
+    },
   };
 }

@@ -66,6 +66,7 @@ export async function declareServers(options: ServersOptions): Promise<Servers> 
     })),
     conductors: await declare('conductor', settings.conductors, undefined, (port) => ({
       DATABASE_URL_FILE,
+      BOARDWALK_RELAY_KEY_FILE,
       BOARDWALK_CONDUCTOR_HOST: '127.0.0.1',
       BOARDWALK_CONDUCTOR_PORT: String(port),
     })),

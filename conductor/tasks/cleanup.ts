@@ -1,7 +1,7 @@
 /** Clears rows that served their time, table by table, in small transactions. */
 import { eventsKeptMs } from '../../common/db/queries/events.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import type { Rules } from '../config.ts';
+import type { Retention } from '../config.ts';
 import type { TaskContext } from '../scheduler.ts';
 import { createBudget, deleteInChunks } from './chunks.ts';
 
@@ -20,7 +20,7 @@ interface Expiry {
 const day = 86_400;
 
 /** Keeping used codes, ended sessions and stopped processes for a while answers questions of operators. */
-export function listExpiries(rules: Rules): Expiry[] {
+export function listExpiries(rules: Retention): Expiry[] {
   return [
     { table: 'events', column: 'created_at', keepSeconds: eventsKeptMs / 1000 },
     { table: 'idempotency_keys', column: 'expires_at', keepSeconds: 0 },
@@ -39,7 +39,7 @@ export function listExpiries(rules: Rules): Expiry[] {
   ];
 }
 
-export async function clearExpired(context: TaskContext, rules: Rules): Promise<JsonObject> {
+export async function clearExpired(context: TaskContext, rules: Retention): Promise<JsonObject> {
   const budget = createBudget(context, runMs);
   const cleared: Record<string, number> = {};
   let complete = true;

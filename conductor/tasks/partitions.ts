@@ -9,7 +9,7 @@ import {
   startOfDay,
 } from '../../common/db/queries/partitions.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import type { Rules } from '../config.ts';
+import type { Retention } from '../config.ts';
 import type { ConductorMetrics } from '../metrics.ts';
 import type { TaskContext } from '../scheduler.ts';
 import { planPartitions } from './partition-plan.ts';
@@ -19,7 +19,7 @@ const once = { deadlineMs: 0 };
 
 export async function keepPartitions(
   context: TaskContext,
-  rules: Rules,
+  rules: Retention,
   metrics: Pick<ConductorMetrics, 'partitionDaysAhead'>,
 ): Promise<JsonObject> {
   const now = await context.database.read(getDatabaseTime);

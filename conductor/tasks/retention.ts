@@ -7,7 +7,7 @@
 import type { EntityManager } from 'typeorm';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import type { Rules } from '../config.ts';
+import type { Retention } from '../config.ts';
 import type { TaskContext } from '../scheduler.ts';
 import { type Budget, createBudget, deleteInChunks } from './chunks.ts';
 import { retentionCutoff } from './partition-plan.ts';
@@ -21,7 +21,7 @@ interface Scope {
   retentionDays: number;
 }
 
-export async function trimStreams(context: TaskContext, rules: Rules): Promise<JsonObject> {
+export async function trimStreams(context: TaskContext, rules: Retention): Promise<JsonObject> {
   const now = await context.database.read(getDatabaseTime);
   const budget = createBudget(context, runMs);
   const progress = { streams: 0, readings: 0, rollups: 0, complete: true };

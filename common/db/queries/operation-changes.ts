@@ -75,15 +75,19 @@ export interface AppliedChanges {
 /**
  * Applies what still holds. The caller appends the events, and calls `endOperations` for the
  * operations whose targets ended (in the same transaction when there is one target only, else after
- * the commit: two that end at once do not see each other before).
+ * the commit: two that end at once do not see each other before). Many changes take as many
+ * statements as they have different sets of columns, not one each.
  */
 export async function changeTargets(
   manager: EntityManager,
   changes: readonly TargetChange[],
 ): Promise<AppliedChanges> {
-  const applied: TargetChange[] = [];
-  for (const change of [...changes].sort(byKey))
-    if (await changeTarget(manager, change)) applied.push(change);
+  for (const { from, set } of changes)
+    if (set.state !== undefined && !mayBecome(from, set.state))
+      throw new Error(`a target that is ${from} cannot become ${set.state}`);
+  const sorted = [...changes].sort(byKey);
+  const applied =
+    sorted.length < severalFrom ? await changeOneByOne(manager, sorted) : await changeAll(manager, sorted);
   await insertOperationEvents(
     manager,
     applied.flatMap(({ operationId, boardUuid, event }) =>
@@ -92,6 +96,9 @@ export async function changeTargets(
   );
   return { applied, events: applied.flatMap(toLiveEvent) };
 }
+
+/** Below, statements of their own are cheaper than the one that locks them first. */
+const severalFrom = 3;
 
 function byKey(left: TargetKey, right: TargetKey): number {
   return left.boardUuid === right.boardUuid
@@ -103,28 +110,96 @@ function byKey(left: TargetKey, right: TargetKey): number {
       : 1;
 }
 
-async function changeTarget(manager: EntityManager, change: TargetChange): Promise<boolean> {
-  const { set, from } = change;
-  if (set.state !== undefined && !mayBecome(from, set.state))
-    throw new Error(`a target that is ${from} cannot become ${set.state}`);
-  const names = (Object.keys(set) as (keyof TargetValues)[]).filter((name) => set[name] !== undefined);
-  const assignments = names.map((name) => `${columns[name]} = ?`);
-  if (set.state !== undefined) assignments.push(...consequences(from, set));
-  const result = (await manager.query(
-    `UPDATE operation_targets SET ${assignments.map((each) => `${each}, `).join('')}
-            version = version + 1, updated_at = UTC_TIMESTAMP(3)
-     WHERE board_uuid = ? AND operation_id = ? AND version = ?`,
-    [...names.map((name) => toColumn(name, set[name])), change.boardUuid, change.operationId, change.version],
-  )) as { affectedRows: number };
-  return result.affectedRows === 1;
+async function changeOneByOne(
+  manager: EntityManager,
+  changes: readonly TargetChange[],
+): Promise<TargetChange[]> {
+  const applied: TargetChange[] = [];
+  for (const change of changes) {
+    const row = toColumns(change);
+    const result = (await manager.query(
+      `UPDATE operation_targets SET ${row.map(({ column }) => `${column} = ?, `).join('')}
+              version = version + 1, updated_at = UTC_TIMESTAMP(3)${endedAt(change)}
+       WHERE board_uuid = ? AND operation_id = ? AND version = ?`,
+      [...row.map(({ value }) => value), change.boardUuid, change.operationId, change.version],
+    )) as { affectedRows: number };
+    if (result.affectedRows === 1) applied.push(change);
+  }
+  return applied;
 }
 
-/** An ended target leaves the queue; one that is opened again comes back. */
-function consequences(from: TargetState, { state, queue }: TargetValues): string[] {
-  if (state === undefined) return [];
-  if (isEnded(state)) return ['queue = NULL', 'ended_at = UTC_TIMESTAMP(3)'];
-  if (!isEnded(from)) return [];
-  return ['ended_at = NULL', ...(queue === undefined ? ['queue = 1'] : [])];
+const changesPerStatement = 200;
+
+async function changeAll(manager: EntityManager, changes: readonly TargetChange[]): Promise<TargetChange[]> {
+  const held = await lockUnchanged(manager, changes);
+  const shapes = Map.groupBy(held, (change) =>
+    toColumns(change).reduce((text, { column }) => `${text} ${column}`, endedAt(change)),
+  );
+  for (const alike of shapes.values())
+    for (const part of inParts(alike, changesPerStatement, ({ set }) => lengthOf(set.result)))
+      await changeAlike(manager, part);
+  return held;
+}
+
+/** The changes whose targets are as they were seen; their rows stay locked, and no other rows. */
+async function lockUnchanged(
+  manager: EntityManager,
+  changes: readonly TargetChange[],
+): Promise<TargetChange[]> {
+  const held: TargetChange[] = [];
+  for (let from = 0; from < changes.length; from += changesPerStatement) {
+    const part = changes.slice(from, from + changesPerStatement);
+    const rows = (await manager.query(
+      `SELECT board_uuid AS boardUuid, operation_id AS operationId, version FROM operation_targets
+       WHERE ${part.map(() => '(board_uuid = ? AND operation_id = ?)').join(' OR ')} FOR UPDATE`,
+      part.flatMap(({ boardUuid, operationId }) => [boardUuid, operationId]),
+    )) as (TargetKey & { version: number })[];
+    const versions = new Map(rows.map((row) => [`${row.boardUuid} ${row.operationId}`, row.version]));
+    held.push(
+      ...part.filter((each) => versions.get(`${each.boardUuid} ${each.operationId}`) === each.version),
+    );
+  }
+  return held;
+}
+
+/** One statement for targets that change in the same columns. The rows are locked: they are as they were seen. */
+async function changeAlike(manager: EntityManager, changes: readonly TargetChange[]): Promise<void> {
+  const [first] = changes;
+  if (!first) return;
+  const names = toColumns(first).map(({ column }) => column);
+  // The keys are ascii in the table: as such they find their rows by the primary key.
+  const key = 'CAST(? AS CHAR(36) CHARACTER SET ascii)';
+  const row = (index: number) =>
+    `SELECT ${key}${index === 0 ? ' AS b' : ''}, ${key}${index === 0 ? ' AS o' : ''}${names
+      .map((_, column) => (index === 0 ? `, ? AS c${column}` : ', ?'))
+      .join('')}`;
+  await manager.query(
+    `UPDATE (${changes.map((_, index) => row(index)).join(' UNION ALL ')}) d STRAIGHT_JOIN operation_targets t
+       ON t.board_uuid = d.b COLLATE ascii_bin AND t.operation_id = d.o COLLATE ascii_bin
+     SET ${names.map((column, index) => `t.${column} = d.c${index}, `).join('')}
+         t.version = t.version + 1, t.updated_at = UTC_TIMESTAMP(3)${endedAt(first)}`,
+    changes.flatMap((each) => [
+      each.boardUuid,
+      each.operationId,
+      ...toColumns(each).map(({ value }) => value),
+    ]),
+  );
+}
+
+/** The columns that a change writes. An ended target leaves the queue; one that is opened again comes back. */
+function toColumns({ from, set }: TargetChange): { column: string; value: unknown }[] {
+  const names = (Object.keys(columns) as (keyof TargetValues)[]).filter((name) => set[name] !== undefined);
+  const row = names.map((name) => ({ column: columns[name], value: toColumn(name, set[name]) }));
+  if (set.state === undefined) return row;
+  const others = row.filter(({ column }) => column !== 'queue');
+  if (isEnded(set.state)) return [...others, { column: 'queue', value: null }];
+  return isEnded(from) && set.queue === undefined ? [...row, { column: 'queue', value: 1 }] : row;
+}
+
+function endedAt({ from, set }: TargetChange): string {
+  if (set.state === undefined) return '';
+  if (isEnded(set.state)) return ', ended_at = UTC_TIMESTAMP(3)';
+  return isEnded(from) ? ', ended_at = NULL' : '';
 }
 
 function toColumn(name: keyof TargetValues, value: unknown): unknown {
@@ -155,32 +230,52 @@ export interface NewOperationEvent {
 }
 
 const rowsPerStatement = 1000;
+/** Servers refuse statements above 16 MiB, unless told otherwise. */
+const bytesPerStatement = 4 * 1024 * 1024;
+
+const lengthOf = (value: unknown) => (value === undefined ? 0 : (JSON.stringify(value) ?? '').length);
+
+/** Parts of so many items, and of fewer when they are large. */
+function inParts<T>(items: readonly T[], most: number, bytesOf: (item: T) => number): T[][] {
+  const parts: T[][] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = bytesOf(item);
+    const last = parts.at(-1);
+    if (last && last.length < most && bytes + size <= bytesPerStatement) {
+      last.push(item);
+      bytes += size;
+    } else {
+      parts.push([item]);
+      bytes = size;
+    }
+  }
+  return parts;
+}
 
 export async function insertOperationEvents(
   manager: EntityManager,
   events: readonly NewOperationEvent[],
 ): Promise<void> {
-  for (let from = 0; from < events.length; from += rowsPerStatement) {
-    const part = events.slice(from, from + rowsPerStatement);
+  const rows = events.map(({ operationId, boardUuid, kind, attempt, evidence }) => [
+    operationId,
+    boardUuid,
+    kind,
+    attempt ?? null,
+    JSON.stringify(evidence),
+  ]);
+  for (const part of inParts(rows, rowsPerStatement, (row) => String(row[4]).length))
     await manager.query(
       `INSERT INTO operation_events (operation_id, board_uuid, kind, attempt, evidence, at)
        VALUES ${part.map(() => '(?, ?, ?, ?, ?, UTC_TIMESTAMP(3))').join(', ')}`,
-      part.flatMap(({ operationId, boardUuid, kind, attempt, evidence }) => [
-        operationId,
-        boardUuid,
-        kind,
-        attempt ?? null,
-        JSON.stringify(evidence),
-      ]),
+      part.flat(),
     );
-  }
 }
 
 interface OperationStanding {
   id: string;
   tenantId: string;
   state: OperationState;
-  version: number;
   outcome: OperationState;
 }
 
@@ -195,29 +290,49 @@ export async function endOperations(
   operationIds: readonly string[],
 ): Promise<NewEvent[]> {
   if (operationIds.length === 0) return [];
+  const ids = [...new Set(operationIds)].sort();
+  const found = (await findStandings(manager, ids)).filter(hasNewEnd);
+  if (found.length === 0) return [];
+  // Whoever else ends them waits here, and finds them ended.
+  const locked = (await manager.query(
+    'SELECT id, state FROM operations WHERE id IN (?) ORDER BY id FOR UPDATE',
+    [found.map(({ id }) => id)],
+  )) as Pick<OperationStanding, 'id' | 'state'>[];
+  const states = new Map(locked.map(({ id, state }) => [id, state]));
+  const ending = found.filter(({ id, state }) => states.get(id) === state);
+  for (const [outcome, alike] of Map.groupBy(ending, (each) => each.outcome))
+    await manager.query(
+      `UPDATE operations SET state = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3),
+              ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3)) WHERE id IN (?)`,
+      [outcome, alike.map(({ id }) => id)],
+    );
+  await insertOperationEvents(
+    manager,
+    ending.map(({ id, outcome }) => ({
+      operationId: id,
+      boardUuid: null,
+      kind: outcome,
+      evidence: { of: 'operation' },
+    })),
+  );
+  const at = new Date().toISOString();
+  return ending.map(({ id, tenantId, outcome }) => {
+    const payload = { operation: id, state: outcome, at };
+    return { tenantId, boardUuid: null, type: 'operation', payload };
+  });
+}
+
+const hasNewEnd = ({ state, outcome }: OperationStanding) => outcome !== state && outcome !== 'active';
+
+function findStandings(manager: EntityManager, ids: readonly string[]): Promise<OperationStanding[]> {
   const inState = (condition: string) =>
     `EXISTS (SELECT 1 FROM operation_targets t WHERE t.operation_id = o.id AND t.state ${condition})`;
-  const rows = (await manager.query(
-    `SELECT o.id, o.tenant_id AS tenantId, o.state, o.version,
+  return manager.query(
+    `SELECT o.id, o.tenant_id AS tenantId, o.state,
             CASE WHEN ${inState(`IN (${openStates})`)} THEN 'active'
                  WHEN ${inState("IN ('failed', 'expired', 'unknown')")} THEN 'failed'
                  WHEN ${inState("= 'cancelled'")} THEN 'cancelled' ELSE 'succeeded' END AS outcome
      FROM operations o WHERE o.id IN (?) AND o.state <> 'preparing'`,
-    [[...new Set(operationIds)]],
-  )) as OperationStanding[];
-  const ended: NewEvent[] = [];
-  for (const row of rows.filter(({ state, outcome }) => outcome !== state && outcome !== 'active')) {
-    const result = (await manager.query(
-      `UPDATE operations SET state = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3),
-              ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3)) WHERE id = ? AND version = ?`,
-      [row.outcome, row.id, row.version],
-    )) as { affectedRows: number };
-    if (result.affectedRows === 0) continue;
-    await insertOperationEvents(manager, [
-      { operationId: row.id, boardUuid: null, kind: row.outcome, evidence: { of: 'operation' } },
-    ]);
-    const payload = { operation: row.id, state: row.outcome, at: new Date().toISOString() };
-    ended.push({ tenantId: row.tenantId, boardUuid: null, type: 'operation', payload });
-  }
-  return ended;
+    [ids],
+  );
 }

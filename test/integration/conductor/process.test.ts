@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../../harness/until.ts';
+import { relayKey } from '../rpc-support.ts';
 import { openConductorDatabase } from './support.ts';
 
 let db: Awaited<ReturnType<typeof openConductorDatabase>>;
@@ -27,7 +28,13 @@ interface Conductor {
 
 async function startConductor(env: Record<string, string> = {}): Promise<Conductor> {
   const child = spawn(process.execPath, ['conductor/main.ts'], {
-    env: { ...process.env, DATABASE_URL: db.url, BOARDWALK_CONDUCTOR_PORT: '0', ...env },
+    env: {
+      ...process.env,
+      DATABASE_URL: db.url,
+      BOARDWALK_RELAY_KEY: relayKey,
+      BOARDWALK_CONDUCTOR_PORT: '0',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   children.push(child);
@@ -104,7 +111,12 @@ describe('conductor processes', () => {
       output += chunk;
     });
     expect(await once(child, 'close')).toEqual([78, null]);
-    for (const name of ['DATABASE_URL', 'BOARDWALK_RETENTION_DAYS', 'BOARDWALK_AUDIT_DAYS'])
+    for (const name of [
+      'DATABASE_URL',
+      'BOARDWALK_RELAY_KEY',
+      'BOARDWALK_RETENTION_DAYS',
+      'BOARDWALK_AUDIT_DAYS',
+    ])
       expect(output).toContain(name);
   });
 });

@@ -2,20 +2,22 @@ import { describe, expect, it } from 'vitest';
 import { readConfig } from '../../../conductor/config.ts';
 
 describe('the configuration of a conductor', () => {
-  it('needs a database and has defaults for the rest', () => {
-    expect(readConfig({ DATABASE_URL: 'mysql://u:p@h/s' })).toEqual({
+  it('needs a database and the relay key, and has defaults for the rest', () => {
+    expect(readConfig({ DATABASE_URL: 'mysql://u:p@h/s', BOARDWALK_RELAY_KEY: 'k' })).toEqual({
       databaseUrl: 'mysql://u:p@h/s',
       host: '127.0.0.1',
       port: 0,
-      rules: { retentionDays: 400, auditDays: 400 },
       quotas: {},
+      relayKey: 'k',
+      rules: { retentionDays: 400, auditDays: 400, operationDays: 90, graceMs: 60_000 },
+      limits: { inFlight: 200, inFlightPerTenant: 100, drainPerSecond: 50 },
       logLevel: 'info',
     });
   });
 
   it('reports all faults at once', () => {
     expect(() => readConfig({ BOARDWALK_RETENTION_DAYS: '-1', BOARDWALK_LOG_LEVEL: 'loud' })).toThrow(
-      /DATABASE_URL[\s\S]*BOARDWALK_RETENTION_DAYS[\s\S]*BOARDWALK_LOG_LEVEL/,
+      /DATABASE_URL[\s\S]*BOARDWALK_RELAY_KEY[\s\S]*BOARDWALK_RETENTION_DAYS[\s\S]*BOARDWALK_LOG_LEVEL/,
     );
   });
 });

@@ -1,0 +1,116 @@
+/**
+ * Takes boards whose turn it is and decides what is to be done for each, in one transaction: a board
+ * that was taken has its dispatches on record before anything is sent. What needs no call is done
+ * with that, and its board given back in the same transaction.
+ */
+import type { EntityManager } from 'typeorm';
+import { type BoardRelease, type HeldBoard, holdBoards } from '../../common/db/queries/board-queues.ts';
+import { type DecideRules, decide, type PlannedCall } from './decide.ts';
+import { type LoadedBoard, loadBoards, type SafetyCache } from './load.ts';
+import { changed, type OpenTarget, type PlannedChange } from './views.ts';
+import { keyOf, type Written, writeOutcomes } from './write-outcomes.ts';
+
+/** A board that is held and is to be called. */
+export interface BoardWork {
+  held: HeldBoard;
+  loaded: LoadedBoard;
+  /** As they stand after the dispatch. */
+  targets: OpenTarget[];
+  calls: PlannedCall[];
+  /** Something changed while it was dispatched: it is due again when it is given back. */
+  isUnsettled: boolean;
+}
+
+export interface Claim {
+  works: BoardWork[];
+  written: Written;
+  taken: number;
+  /** Database's clock, epoch milliseconds. */
+  now: number;
+}
+
+export interface ClaimOptions {
+  owner: string;
+  leaseSeconds: number;
+  rules: DecideRules;
+  safeties: SafetyCache;
+  /** A board that cannot be decided on. */
+  onFault: (error: unknown, boardUuid: string) => void;
+}
+
+export async function claimBoards(
+  manager: EntityManager,
+  boardUuids: readonly string[],
+  options: ClaimOptions,
+): Promise<Claim> {
+  const { owner, rules } = options;
+  const held = await holdBoards(manager, owner, boardUuids, options.leaseSeconds);
+  const uuids = held.map(({ boardUuid }) => boardUuid);
+  const { now, boards } = await loadBoards(manager, uuids, options.safeties);
+  const changes: PlannedChange[] = [];
+  const releases: BoardRelease[] = [];
+  const works: BoardWork[] = [];
+  for (const board of held) {
+    const loaded = boards.get(board.boardUuid);
+    if (!loaded) continue;
+    try {
+      const plan = decide(loaded.view, loaded.targets, now, rules);
+      const targets = afterChanges(loaded.targets, plan.changes);
+      if (plan.calls.length === 0) releases.push(releaseOf(board, loaded, targets, now, rules));
+      else works.push({ held: board, loaded, targets, calls: plan.calls, isUnsettled: false });
+      changes.push(...plan.changes);
+    } catch (error) {
+      // A fault of ours: the others go on, and this board is looked at again.
+      options.onFault(error, board.boardUuid);
+      releases.push({ board, nextAt: now + faultRestMs, hasOpen: true });
+    }
+  }
+  const written = await writeOutcomes(manager, owner, { changes, releases, now });
+  return { works: withoutLost(works, written.lost), written, taken: held.length, now };
+}
+
+const faultRestMs = 60_000;
+
+/** Targets that changed meanwhile are not called: the next look at their board sees them as they are. */
+function withoutLost(works: readonly BoardWork[], lost: readonly PlannedChange[]): BoardWork[] {
+  if (lost.length === 0) return [...works];
+  const keys = new Set(lost.map(keyOf));
+  const boards = new Set(lost.map(({ boardUuid }) => boardUuid));
+  return works.map((work) => ({
+    ...work,
+    calls: work.calls.filter((call) => call.kind !== 'run' || !keys.has(keyOf(call.target))),
+    isUnsettled: boards.has(work.held.boardUuid),
+  }));
+}
+
+export function afterChanges(
+  targets: readonly OpenTarget[],
+  changes: readonly PlannedChange[],
+): OpenTarget[] {
+  const byId = new Map(changes.map((change) => [change.operationId, change]));
+  return targets.map((target) => {
+    const change = byId.get(target.operationId);
+    return change ? changed(target, change) : target;
+  });
+}
+
+/** How a board is given back, its targets being as they are now. */
+export function releaseOf(
+  board: HeldBoard,
+  loaded: LoadedBoard,
+  targets: readonly OpenTarget[],
+  now: number,
+  rules: DecideRules,
+): BoardRelease {
+  const { changes, calls, nextAt, hasOpen } = decide(loaded.view, targets, now, rules);
+  const isDue = changes.length > 0 || calls.length > 0;
+  // Those beyond were hidden by ones that have gone on now.
+  const wentOn = loaded.hasMore && targets.some((each, index) => each !== loaded.targets[index]);
+  const times = [nextAt, loaded.nextNotBefore, isDue || wentOn ? now : undefined];
+  const known = times.filter((each) => each !== undefined);
+  return {
+    board,
+    nextAt: known.length === 0 ? undefined : Math.min(...known),
+    hasOpen: hasOpen || loaded.hasMore || isDue,
+  };
+}

@@ -1,0 +1,246 @@
+/**
+ * Sends operations to boards. States of a board in it:
+ *
+ *   due        in `board_queues`; found by a look, which begins when somebody wakes the conductor,
+ *              when places become free, and every two seconds in any case
+ *   claimed    taken, and its dispatches on record, by one transaction (claim.ts)
+ *   called     by the relay (calls.ts)
+ *   recorded   what came of it is written and the board given back, by one transaction (recorder.ts)
+ *
+ * That a call failed, and that its outcome could not be written, are two things: the first is on
+ * record, the second leaves the targets `dispatched` and the board held until its lease ends. A
+ * conductor that dies at any point leaves no more than that.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Database } from '../../common/db/database.ts';
+import type { RelayClient } from '../../common/relay/relay-client.ts';
+import type { Logger } from '../../common/runtime/logger.ts';
+import { createBoardBackoff } from './board-backoff.ts';
+import { type CallSettings, createCaller } from './calls.ts';
+import { afterChanges, type BoardWork, type Claim, claimBoards, releaseOf } from './claim.ts';
+import type { DecideRules } from './decide.ts';
+import { createLimits, type LimitSettings } from './limits.ts';
+import { createSafetyCache } from './load.ts';
+import type { Again, Outcome } from './outcomes.ts';
+import { createPicker } from './pick.ts';
+import { createRecorder } from './recorder.ts';
+import { createWaits, type Waits } from './waits.ts';
+
+export interface EngineSettings extends CallSettings {
+  limits: LimitSettings;
+  /** So long after its deadline a delivered target without news becomes `unknown`. */
+  graceMs: number;
+  /** The net under the wakes. */
+  lookEveryMs: number;
+  /** How long a dead conductor's boards are left alone; longer than any call takes. */
+  leaseSeconds: number;
+  /** Boards taken in one transaction. */
+  claimAtOnce: number;
+}
+
+export const defaultEngineSettings: EngineSettings = {
+  limits: { inFlight: 200, inFlightPerTenant: 100, drainPerSecond: 50 },
+  inlineMs: 400,
+  marginMs: 4000,
+  graceMs: 60_000,
+  lookEveryMs: 2000,
+  leaseSeconds: 20,
+  claimAtOnce: 64,
+};
+
+export interface EngineObserver {
+  onClaim?: (boards: number, dispatches: number, seconds: number) => void;
+  onOutcome?: (label: string) => void;
+  onCommit?: (boards: number, seconds: number) => void;
+}
+
+export interface EngineOptions {
+  database: Database;
+  logger: Logger;
+  relay: Pick<RelayClient, 'call'>;
+  /** Owner of what is claimed: the conductor's id. */
+  id: string;
+  settings?: Partial<EngineSettings>;
+  observer?: EngineObserver;
+}
+
+export interface Engine extends Pick<Waits, 'waitForEnd' | 'lookAt'> {
+  /** Something is to be done, maybe for these boards: looks at once. */
+  wake(boards?: readonly string[]): void;
+  inFlight(): number;
+  /** How many conductors live, this one included: they share the limits. */
+  setConductors(live: number): void;
+  /** Takes nothing more, and waits for what is under way to be recorded, at most so long. */
+  stop(limitMs?: number): Promise<void>;
+}
+
+/** Hints beyond are not kept: a look finds the boards by itself. */
+const maxHints = 1000;
+const failedLookMs = 500;
+/** Others took what was found, or a tenant has all its places: no reason to stand still. */
+const missedLookMs = 50;
+
+export function startEngine(options: EngineOptions): Engine {
+  const { database, logger, id, observer = {} } = options;
+  const settings = { ...defaultEngineSettings, ...options.settings };
+  const rules: DecideRules = { graceMs: settings.graceMs, maxRuns: 8, conductor: id };
+  const limits = createLimits(settings.limits);
+  const picker = createPicker(limits);
+  const safeties = createSafetyCache();
+  const backoff = createBoardBackoff();
+  const waits = createWaits(database, logger);
+  const stopping = new AbortController();
+  const underWay = new Set<Promise<void>>();
+  let hints = new Set<string>();
+  let clockOffsetMs = 0;
+  let isWoken = false;
+  let isHungry = false;
+  let wakeUp: () => void = () => undefined;
+  const now = () => Date.now() + clockOffsetMs;
+  const caller = createCaller({
+    relay: options.relay,
+    conductor: id,
+    settings,
+    now,
+    onOutcome: ({ label }) => observer.onOutcome?.(label),
+  });
+  const recorder = createRecorder({
+    database,
+    owner: id,
+    logger,
+    now,
+    onEnded: waits.ended,
+    onWritten: ({ releases }) => {
+      if (releases.some(({ nextAt }) => nextAt !== undefined && nextAt <= now())) lookNow();
+    },
+    ...(observer.onCommit && { onCommit: observer.onCommit }),
+  });
+
+  const onFault = (error: unknown, board: string) =>
+    logger.error({ err: error, board }, 'cannot decide what to do for a board, will look again in a minute');
+
+  function lookNow(): void {
+    isWoken = true;
+    wakeUp();
+  }
+
+  async function loop(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      isWoken = false;
+      let waitMs = settings.lookEveryMs * (0.75 + Math.random() * 0.5);
+      try {
+        const { hasMore, isDraining, taken } = await look();
+        // Until then, a place that becomes free is a reason to look.
+        isHungry = hasMore;
+        if (isDraining)
+          waitMs = Math.min(waitMs, (1000 * limits.conductors()) / settings.limits.drainPerSecond);
+        if (hasMore) waitMs = Math.min(waitMs, missedLookMs);
+        if (hasMore && taken > 0 && limits.free() > 0) isWoken = true;
+      } catch (error) {
+        if (!stopping.signal.aborted) logger.warn({ err: error }, 'cannot look for work, will look again');
+        await pause(failedLookMs);
+      }
+      if (!isWoken) await pause(waitMs);
+    }
+  }
+
+  /** Ends early when woken, and when stopped. */
+  async function pause(delayMs: number): Promise<void> {
+    if (stopping.signal.aborted) return;
+    const woken = new AbortController();
+    wakeUp = () => woken.abort();
+    const signal = AbortSignal.any([woken.signal, stopping.signal]);
+    // Rejects only then.
+    await sleep(delayMs, undefined, { signal }).catch(() => undefined);
+    wakeUp = () => undefined;
+  }
+
+  async function look(): Promise<{ hasMore: boolean; isDraining: boolean; taken: number }> {
+    const most = Math.min(settings.claimAtOnce, limits.free());
+    if (most === 0) return { hasMore: true, isDraining: false, taken: 0 };
+    const hinted = [...hints].slice(0, most);
+    hints = new Set([...hints].slice(most));
+    const { signal } = stopping;
+    const picked = await database.read((manager) => picker.pick(manager, hinted, most), { signal });
+    if (signal.aborted || picked.boards.length === 0) return { ...picked, taken: 0 };
+    const startedAt = performance.now();
+    const claim = await database.transaction(
+      (manager) =>
+        claimBoards(manager, picked.boards, {
+          owner: id,
+          leaseSeconds: settings.leaseSeconds,
+          rules,
+          safeties,
+          onFault,
+        }),
+      { deadlineMs: 2000 },
+    );
+    begin(claim, (performance.now() - startedAt) / 1000);
+    return { ...picked, hasMore: picked.hasMore || hints.size > 0, taken: claim.taken };
+  }
+
+  function begin({ works, written, taken, now: databaseNow }: Claim, seconds: number): void {
+    clockOffsetMs = databaseNow - Date.now();
+    waits.ended(written.ended);
+    recorder.mayHaveEnded(written.mayHaveEnded);
+    const dispatches = works.flatMap(({ calls }) => calls).filter(({ kind }) => kind === 'run').length;
+    observer.onClaim?.(taken, dispatches, seconds);
+    if (written.releases.some(({ nextAt }) => nextAt !== undefined && nextAt <= databaseNow)) lookNow();
+    for (const work of works) {
+      limits.take(work.held);
+      const done = handle(work).finally(() => {
+        underWay.delete(done);
+        limits.give(work.held);
+        if (isHungry) lookNow();
+      });
+      underWay.add(done);
+    }
+  }
+
+  async function handle(work: BoardWork): Promise<void> {
+    const outcomes = await caller.call(work);
+    const changes = outcomes.flatMap(({ change }) => change ?? []);
+    const targets = afterChanges(work.targets, changes);
+    const release = releaseOf(work.held, work.loaded, targets, now(), rules);
+    const at = nextLook(work.held.boardUuid, outcomes, release.nextAt);
+    const nextAt = work.isUnsettled ? now() : at;
+    await recorder.record({ changes, release: { ...release, nextAt } });
+  }
+
+  /** After a failure on the way the board rests: with all it has, so that the order is kept. */
+  function nextLook(
+    boardUuid: string,
+    outcomes: readonly Outcome[],
+    nextAt: number | undefined,
+  ): number | undefined {
+    const has = (again: Again) => outcomes.some((each) => each.again === again);
+    if (has('backoff')) return now() + backoff.next(boardUuid);
+    // What the relay knows of the board is in the database within moments.
+    if (has('board')) return now() + awayMs * (0.75 + Math.random() * 0.5);
+    backoff.reset(boardUuid);
+    return has('now') ? now() : nextAt;
+  }
+
+  const running = loop();
+  return {
+    wake(boards = []) {
+      for (const each of boards) if (hints.size < maxHints) hints.add(each);
+      lookNow();
+    },
+    waitForEnd: waits.waitForEnd,
+    lookAt: waits.lookAt,
+    inFlight: limits.inFlight,
+    setConductors: limits.setConductors,
+    async stop(limitMs = 6000) {
+      stopping.abort();
+      await running;
+      const all = Promise.all([...underWay]).then(() => recorder.settle());
+      const timer = new AbortController();
+      await Promise.race([all, sleep(limitMs, undefined, { signal: timer.signal }).catch(() => undefined)]);
+      timer.abort();
+      waits.stop();
+    },
+  };
+}
+
+const awayMs = 1000;

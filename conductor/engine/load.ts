@@ -1,0 +1,246 @@
+/** Reads what the engine decides on: the boards that were taken, and their open targets. */
+import type { EntityManager } from 'typeorm';
+import type { BoardStatus } from '../../common/db/entities/boards.ts';
+import type { Delivery } from '../../common/db/entities/operations.ts';
+import { getDatabaseTime } from '../../common/db/queries/clock.ts';
+import type { TargetState } from '../../common/operations/states.ts';
+import type { DailyWindow } from '../../common/operations/window.ts';
+import type { JsonObject } from '../../common/runtime/guards.ts';
+import type { SafetyClass } from '../../common/wamp/contract.ts';
+import type { BoardView, OpenTarget, OperationView } from './views.ts';
+
+export interface LoadedBoard {
+  view: BoardView;
+  /** Oldest first. */
+  targets: OpenTarget[];
+  /** Open targets beyond these: looked at when these have gone on. */
+  hasMore: boolean;
+  /** When the next of those that wait for a time may go on; known when there are more than were loaded. */
+  nextNotBefore: number | undefined;
+}
+
+export interface Loaded {
+  /** Database's clock, epoch milliseconds. */
+  now: number;
+  boards: Map<string, LoadedBoard>;
+}
+
+/** Open targets of a board that are looked at in one go. */
+export const targetsAtOnce = 20;
+
+interface TargetRow {
+  boardUuid: string;
+  operationId: string;
+  tenantId: string;
+  state: TargetState;
+  version: number;
+  attempt: number;
+  deliveries: number;
+  safety: string | null;
+  notBefore: Date | null;
+  deadlineAt: Date;
+  cancelRequested: number;
+  sessionId: string | null;
+  journalEpoch: string | null;
+  progress: unknown;
+  error: unknown;
+  dispatchedAt: Date | null;
+  acceptedAt: Date | null;
+}
+
+const targetColumns = `board_uuid AS boardUuid, operation_id AS operationId, tenant_id AS tenantId, state, version,
+  attempt, deliveries, safety, not_before AS notBefore, deadline_at AS deadlineAt, cancel_requested AS cancelRequested,
+  session_id AS sessionId, journal_epoch AS journalEpoch, progress, error, dispatched_at AS dispatchedAt,
+  accepted_at AS acceptedAt`;
+
+export async function loadBoards(
+  manager: EntityManager,
+  boardUuids: readonly string[],
+  safeties: SafetyCache,
+): Promise<Loaded> {
+  const boards = new Map<string, LoadedBoard>();
+  if (boardUuids.length === 0) return { now: await getDatabaseTime(manager), boards };
+  const targets = Map.groupBy(await findOldest(manager, boardUuids), ({ boardUuid }) => boardUuid);
+  const { now, views } = await findViews(manager, boardUuids);
+  const extra = await lookBeyond(manager, targets, now);
+  const operations = await findOperations(
+    manager,
+    [...targets.values()].flatMap((rows) => rows.map(({ operationId }) => operationId)),
+  );
+  const pairs = [...targets.values()].flat().flatMap(({ boardUuid, operationId }) => {
+    const [view, operation] = [views.get(boardUuid), operations.get(operationId)];
+    return view && operation ? [{ view, procedure: operation.procedure }] : [];
+  });
+  await safeties.load(manager, pairs);
+  for (const uuid of boardUuids) {
+    const view = views.get(uuid) ?? deleted(uuid);
+    const rows = targets.get(uuid) ?? [];
+    boards.set(uuid, {
+      view,
+      targets: rows.flatMap((row) => {
+        const operation = operations.get(row.operationId);
+        return operation ? [toTarget(row, operation, safeties.get(view, operation.procedure))] : [];
+      }),
+      hasMore: rows.length >= targetsAtOnce || extra.has(uuid),
+      nextNotBefore: extra.get(uuid)?.nextNotBefore,
+    });
+  }
+  return { now, boards };
+}
+
+async function findOldest(manager: EntityManager, boardUuids: readonly string[]): Promise<TargetRow[]> {
+  const one = `(SELECT ${targetColumns} FROM operation_targets WHERE board_uuid = ? AND queue = 1
+                ORDER BY operation_id LIMIT ${targetsAtOnce})`;
+  return manager.query(boardUuids.map(() => one).join(' UNION ALL '), [...boardUuids]);
+}
+
+/**
+ * A board with so many open targets that not all were read, some of which wait for a time: those that
+ * need not wait must not starve behind them. Replaces its targets by those that may go on.
+ */
+async function lookBeyond(
+  manager: EntityManager,
+  targets: Map<string, TargetRow[]>,
+  now: number,
+): Promise<Map<string, { nextNotBefore: number | undefined }>> {
+  const extra = new Map<string, { nextNotBefore: number | undefined }>();
+  const waits = ({ state, notBefore }: TargetRow) =>
+    state === 'queued' && notBefore !== null && notBefore.getTime() > now;
+  for (const [uuid, rows] of targets) {
+    if (rows.length < targetsAtOnce || !rows.some(waits)) continue;
+    const at = new Date(now);
+    const due: TargetRow[] = await manager.query(
+      `SELECT ${targetColumns} FROM operation_targets WHERE board_uuid = ? AND queue = 1
+         AND (state <> 'queued' OR not_before IS NULL OR not_before <= ?)
+       ORDER BY operation_id LIMIT ${targetsAtOnce}`,
+      [uuid, at],
+    );
+    const [next] = (await manager.query(
+      `SELECT MIN(not_before) AS notBefore FROM operation_targets
+       WHERE board_uuid = ? AND queue = 1 AND state = 'queued' AND not_before > ?`,
+      [uuid, at],
+    )) as { notBefore: Date | null }[];
+    targets.set(uuid, due);
+    extra.set(uuid, { nextNotBefore: next?.notBefore?.getTime() });
+  }
+  return extra;
+}
+
+interface BoardRow {
+  uuid: string;
+  status: BoardStatus;
+  lastSeenAt: Date | null;
+  contractsHash: string | null;
+  journalEpoch: string | null;
+  sessionId: string | null;
+  cell: string | null;
+  now: number | string;
+}
+
+async function findViews(
+  manager: EntityManager,
+  boardUuids: readonly string[],
+): Promise<{ now: number; views: Map<string, BoardView> }> {
+  const rows = (await manager.query(
+    `SELECT b.uuid, b.status, b.last_seen_at AS lastSeenAt, b.contracts_hash AS contractsHash,
+            b.journal_epoch AS journalEpoch, s.id AS sessionId, s.cell,
+            ROUND(UNIX_TIMESTAMP(NOW(3)) * 1000) AS now
+     FROM boards b LEFT JOIN board_sessions s ON s.board_uuid = b.uuid AND s.live = 1 WHERE b.uuid IN (?)`,
+    [boardUuids],
+  )) as BoardRow[];
+  const views = rows.map(({ sessionId, cell, now: _now, ...row }) => {
+    const session = sessionId !== null && cell !== null ? { id: sessionId, cell } : undefined;
+    return { ...row, session };
+  });
+  const now = rows[0] ? Number(rows[0].now) : await getDatabaseTime(manager);
+  return { now, views: new Map(views.map((view) => [view.uuid, view])) };
+}
+
+const deleted = (uuid: string): BoardView => ({
+  uuid,
+  status: undefined,
+  lastSeenAt: null,
+  session: undefined,
+  contractsHash: null,
+  journalEpoch: null,
+});
+
+async function findOperations(
+  manager: EntityManager,
+  ids: readonly string[],
+): Promise<Map<string, OperationView>> {
+  if (ids.length === 0) return new Map();
+  const rows = (await manager.query(
+    `SELECT id, procedure_name AS procedureName, kwargs, delivery, daily_window AS dailyWindow,
+            max_attempts AS maxAttempts, parallel, target_count AS targetCount
+     FROM operations WHERE id IN (?)`,
+    [[...new Set(ids)]],
+  )) as (Omit<OperationView, 'procedure' | 'parallel'> & { procedureName: string; parallel: number })[];
+  return new Map(
+    rows.map(({ procedureName, parallel, ...row }) => [
+      row.id,
+      {
+        ...row,
+        procedure: procedureName,
+        parallel: parallel === 1,
+        delivery: row.delivery as Delivery,
+        kwargs: asJson<JsonObject>(row.kwargs) ?? {},
+        dailyWindow: asJson<DailyWindow>(row.dailyWindow),
+      },
+    ]),
+  );
+}
+
+function toTarget(
+  row: TargetRow,
+  operation: OperationView,
+  contractSafety: SafetyClass | undefined,
+): OpenTarget {
+  return {
+    ...row,
+    cancelRequested: row.cancelRequested === 1,
+    progress: asJson<JsonObject>(row.progress),
+    error: asJson<JsonObject>(row.error),
+    maxAttempts: operation.maxAttempts,
+    operation,
+    contractSafety,
+  };
+}
+
+/** MariaDB gives JSON columns as text, MySQL as values. */
+function asJson<T>(value: unknown): T | null {
+  return (typeof value === 'string' ? JSON.parse(value) : value) as T | null;
+}
+
+/** Safety classes by what boards published: boards of a kind share a hash, so they are rarely read. */
+export interface SafetyCache {
+  load(manager: EntityManager, pairs: readonly { view: BoardView; procedure: string }[]): Promise<void>;
+  get(view: BoardView, procedure: string): SafetyClass | undefined;
+}
+
+const maxSafeties = 10_000;
+
+export function createSafetyCache(): SafetyCache {
+  const known = new Map<string, SafetyClass | undefined>();
+  const keyOf = (view: BoardView, procedure: string) => `${view.contractsHash} ${procedure}`;
+  return {
+    async load(manager, pairs) {
+      const missing = new Map<string, { view: BoardView; procedure: string }>();
+      for (const pair of pairs) {
+        const key = keyOf(pair.view, pair.procedure);
+        if (pair.view.contractsHash !== null && !known.has(key)) missing.set(key, pair);
+      }
+      if (missing.size === 0) return;
+      if (known.size + missing.size > maxSafeties) known.clear();
+      const rows = (await manager.query(
+        `SELECT board_uuid AS boardUuid, name, JSON_VALUE(contract, '$.safety') AS safety FROM procedure_contracts
+         WHERE ${[...missing].map(() => '(board_uuid = ? AND name = ?)').join(' OR ')}`,
+        [...missing.values()].flatMap(({ view, procedure }) => [view.uuid, procedure]),
+      )) as { boardUuid: string; name: string; safety: SafetyClass }[];
+      const safeties = new Map(rows.map(({ boardUuid, name, safety }) => [`${boardUuid} ${name}`, safety]));
+      for (const [key, { view, procedure }] of missing)
+        known.set(key, safeties.get(`${view.uuid} ${procedure}`));
+    },
+    get: (view, procedure) => (view.contractsHash === null ? undefined : known.get(keyOf(view, procedure))),
+  };
+}
