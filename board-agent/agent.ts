@@ -16,6 +16,7 @@ import { createOperations } from './operations/operations.ts';
 import { createBuiltinProcedures } from './procedures/builtin.ts';
 import { createDispatcher } from './procedures/dispatcher.ts';
 import { createRegistry } from './procedures/registry.ts';
+import { createSupportBundle } from './procedures/support-bundle.ts';
 import { createReadingsSender } from './readings-sender.ts';
 import { createServerClock } from './server-clock.ts';
 import { type BoardSession, createBoardSession } from './session/board-session.ts';
@@ -83,6 +84,7 @@ export function createAgent(options: AgentOptions): Agent {
       contracts: () => registry.contracts,
       agentInfo: () => ({ boardUuid, startedAt }),
     }),
+    createSupportBundle({ clock, stateDir, settings, status, contracts: () => registry.contracts }),
     ...sources.flatMap((each) => each.procedures),
   ]);
 

@@ -40,6 +40,7 @@ export async function diagnose(stateDir: string, report: (finding: Finding) => v
   if (identity) for (const url of identity.routerUrls) await checkRouter(url, identity, say);
   checkAgent(stateDir, say);
   checkSpool(stateDir, say);
+  checkJournal(stateDir, say);
   checkDisk(stateDir, say);
   return good;
 }
@@ -180,6 +181,20 @@ function checkSpool(stateDir: string, say: Say): void {
       fault ??
       (size === undefined ? 'empty' : `${status?.spool.waiting ?? 0} readings waiting, ${size} bytes`),
     ...(fault !== undefined && { hint: 'is the disk full, read-only or failing?' }),
+  });
+}
+
+function checkJournal(stateDir: string, say: Say): void {
+  const operations = readStatus(stateDir).status?.operations;
+  if (!operations) return;
+  const { waiting, running, unacknowledged, fault } = operations;
+  say({
+    name: 'journal',
+    ok: fault === undefined,
+    detail: fault ?? `${running} operations running, ${waiting} waiting, ${unacknowledged} to report`,
+    ...(fault !== undefined && {
+      hint: 'is the disk full, read-only or failing? New operations are refused',
+    }),
   });
 }
 

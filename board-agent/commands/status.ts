@@ -16,7 +16,7 @@ export function readStatus(stateDir: string): StatusReport & { exitCode: 0 | 1 |
 
 export function formatStatus({ running, status }: StatusReport, now: number): string {
   if (!status) return 'The agent has not run here yet.';
-  const { session, spool } = status;
+  const { session, spool, operations } = status;
   const ago = (at: number) => `${Math.max(0, Math.round((now - at) / 1000))} s ago`;
   const rows: [string, string][] = [
     ['board', `${status.boardName} (${status.boardUuid})`],
@@ -40,7 +40,13 @@ export function formatStatus({ running, status }: StatusReport, now: number): st
   if (lost.length > 0) rows.push(['lost', lost.map(([reason, count]) => `${count} ${reason}`).join(', ')]);
   if (spool.fault) rows.push(['spool fault', spool.fault]);
   if (spool.setAside) rows.push(['set aside', spool.setAside]);
+  if (operations) {
+    const { waiting, running, unacknowledged, fault, setAside } = operations;
+    rows.push(['operations', `${running} running, ${waiting} waiting, ${unacknowledged} to report`]);
+    if (fault) rows.push(['journal fault', fault]);
+    if (setAside) rows.push(['set aside', setAside]);
+  }
   for (const error of status.errors.slice(-3))
     rows.push(['error', `${error.at} ${error.part}: ${error.message}`]);
-  return rows.map(([name, value]) => `${name.padEnd(12)} ${value}`).join('\n');
+  return rows.map(([name, value]) => `${name.padEnd(13)} ${value}`).join('\n');
 }

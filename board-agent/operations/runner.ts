@@ -72,7 +72,6 @@ export function createRunner({ journal, queue, registry, clock, serverClock }: R
     }
     const entry = find(operationId);
     if (!entry) throw new AppError('unavailable', 'the journal of this board has lost it just now');
-    makeSure(entry);
     return { journalEpoch: journal.epoch(), report: visibleReport(entry) };
   }
 
@@ -85,16 +84,14 @@ export function createRunner({ journal, queue, registry, clock, serverClock }: R
   const find = (operationId: string): Entry | undefined =>
     queue.find(operationId)?.entry ?? journal.find(operationId);
 
-  /** From here on the server counts on it being known here. */
-  function makeSure(entry: Entry): void {
-    if (!isEnded(entry) && !journal.isStored(entry.operationId)) journal.commit();
-  }
-
   /** The outcome, once it may be told: files first, and what must not be lost is on disk. */
   function visibleReport(entry: Entry): OperationReport {
-    const mayBeTold = entry.safety === 'idempotent' || journal.isStored(entry.operationId);
+    const { operationId } = entry;
+    const mayBeTold = entry.safety === 'idempotent' || journal.isStored(operationId);
     if (isEnded(entry) && mayBeTold && !hasUploads(entry)) return reportOf(entry);
-    return runningReport(entry, queue.find(entry.operationId)?.progress);
+    // From here on the server counts on it being known here.
+    if (!journal.isStored(operationId)) journal.commit();
+    return runningReport(entry, queue.find(operationId)?.progress);
   }
 
   function statusOf(operationIds: readonly string[]): StatusAnswer {
@@ -107,7 +104,6 @@ export function createRunner({ journal, queue, registry, clock, serverClock }: R
         missing.push(id);
         continue;
       }
-      makeSure(entry);
       const report = visibleReport(entry);
       bytes += Buffer.byteLength(JSON.stringify(report));
       // What does not fit into one message is sent by the reporter.

@@ -22,7 +22,8 @@ export interface AgentStatus {
   writtenAt: string;
   session: SessionState;
   spool: SpoolStats;
-  operations: OperationsStats;
+  /** Absent in a file that an older agent has left. */
+  operations?: OperationsStats;
   lastAckAt?: string;
   batchIntervalMs: number;
   /** The newest last. */

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { enrol } from '../../../board-agent/commands/enrol.ts';
 import { readStatus } from '../../../board-agent/commands/status.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
+import type { JsonObject } from '../../../common/runtime/guards.ts';
 import { startCrossbar, type TestCrossbar } from '../../harness/crossbar.ts';
 import { repositoryRoot } from '../../harness/tools.ts';
 import { until } from '../../harness/until.ts';
@@ -177,6 +178,34 @@ describe('operations on an agent process', () => {
     const { refusal } = await server.run(boardUuid, { procedure: 'hv.step', journalEpoch: randomUUID() });
     expect(refusal).toBe('journal-lost');
     expect(executions()).toEqual([]);
+  });
+
+  it('bring their files along, over an agent that is killed on the way', async () => {
+    await start();
+    const immediate = (await server.call(`boardwalk.board.${boardUuid}.support_bundle`)) as JsonObject;
+    expect(immediate.bundle).toMatchObject({ agent: { boardUuid }, host: { architecture: process.arch } });
+    const operationId = randomUUID();
+    server.beforeChunk = () => {
+      throw new AppError('unavailable', 'no database');
+    };
+    const { report } = await server.run(boardUuid, { operationId, procedure: 'support_bundle' });
+    expect(report?.state).toBe('running');
+    await until('it has ended', () => facts()?.unacknowledged === 1);
+    await end('SIGKILL');
+    server.beforeChunk = () => {};
+    await start();
+    const told = await until('the report', () => reportsOf(operationId)[0]);
+    const content = server.artifacts.get(`${operationId}/support-bundle.json`);
+    expect(told).toMatchObject({
+      state: 'succeeded',
+      artifacts: [{ name: 'support-bundle.json', size: content?.length }],
+      result: { artifact: { name: 'support-bundle.json' } },
+    });
+    const bundle = String(content);
+    expect(JSON.parse(bundle)).toMatchObject({ agent: { boardUuid }, procedures: expect.any(Array) });
+    expect(bundle).not.toContain(
+      JSON.parse(readFileSync(join(stateDir, 'identity.json'), 'utf8')).privateKey,
+    );
   });
 
   it('keep the memory of the agent within its bounds', async () => {

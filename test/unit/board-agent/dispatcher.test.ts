@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createBuiltinProcedures } from '../../../board-agent/procedures/builtin.ts';
 import { createDispatcher, type Dispatcher } from '../../../board-agent/procedures/dispatcher.ts';
 import { createRegistry } from '../../../board-agent/procedures/registry.ts';
+import { createSupportBundle } from '../../../board-agent/procedures/support-bundle.ts';
 import type { Invocation } from '../../../board-agent/session/link.ts';
 import type { BoardProcedure } from '../../../board-agent/sources/source.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
@@ -18,11 +19,20 @@ function procedure(name: string, run: BoardProcedure['run']): BoardProcedure {
   return { contract: { name, safety: 'idempotent' }, run };
 }
 
-const builtins = createBuiltinProcedures({
-  clock,
-  contracts: () => [],
-  agentInfo: () => ({ boardUuid: 'x', startedAt: clock.now() - 5000 }),
-});
+const builtins = [
+  ...createBuiltinProcedures({
+    clock,
+    contracts: () => [],
+    agentInfo: () => ({ boardUuid: 'x', startedAt: clock.now() - 5000 }),
+  }),
+  createSupportBundle({
+    clock,
+    stateDir: '/tmp',
+    settings: {},
+    status: () => ({ pid: 1 }),
+    contracts: () => [{ name: 'a', safety: 'idempotent' }],
+  }),
+];
 
 function create(procedures: BoardProcedure[], logger: Logger = silent): Dispatcher {
   return createDispatcher({
@@ -129,7 +139,7 @@ describe('dispatcher', () => {
         builtins.map((each) => each.contract),
         'p',
       ),
-    ).toHaveLength(4);
+    ).toHaveLength(5);
     expect(builtins.length).toBeLessThan(contractLimits.procedures);
     const dispatcher = create(builtins);
     for (const { contract } of builtins) {
