@@ -3,11 +3,12 @@
  * heard, called, gone.
  */
 import { randomUUID } from 'node:crypto';
+import { createArtifactStore } from '../common/artifacts/store.ts';
 import { createDatabase, waitForDatabase } from '../common/db/database.ts';
 import { findLiveConductors } from '../common/db/queries/conductors.ts';
 import { countLiveSessions } from '../common/db/queries/presence.ts';
 import { agentHeartbeatMs } from '../common/db/queries/wamp-agents.ts';
-import { AppError, messageOf } from '../common/runtime/app-error.ts';
+import { messageOf } from '../common/runtime/app-error.ts';
 import { every } from '../common/runtime/every.ts';
 import type { Lifecycle } from '../common/runtime/lifecycle.ts';
 import type { Logger } from '../common/runtime/logger.ts';
@@ -34,6 +35,7 @@ import { createSettingsPush } from './live/fresh-settings.ts';
 import { createLiveHub } from './live/hub.ts';
 import { createPublisher } from './live/publisher.ts';
 import { createMetrics } from './metrics.ts';
+import { createPutArtifact } from './operations/artifacts.ts';
 import { createOperationResults } from './operations/results.ts';
 import { createPresenceChanges } from './presence/changes.ts';
 import { createHello } from './presence/hello.ts';
@@ -155,6 +157,15 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     metrics,
     logger,
   });
+  const putArtifact = createPutArtifact({
+    database,
+    store: config.artifacts.dir === undefined ? undefined : createArtifactStore(config.artifacts.dir),
+    keptDays: config.artifacts.days,
+    getCaller,
+    noteRunning: results.noteRunning,
+    metrics,
+    logger,
+  });
   const relay = createRelay({
     cell,
     session: () => router.current(),
@@ -181,7 +192,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
           appendReadings,
           operationResult: results.operationResult,
           operationProgress: results.operationProgress,
-          putArtifact: () => Promise.reject(new AppError('unavailable', 'no artifact store is configured')),
+          putArtifact,
         },
         {
           ...shared,

@@ -16,6 +16,12 @@ export interface AgentConfig {
   callsPerBoard: number;
   /** Proxies in front of the router whose X-Forwarded-For is believed. */
   trustedProxies: string[];
+  artifacts: {
+    /** Shared with api, conductor and the other wamp-agents; undefined: files are refused. */
+    dir: string | undefined;
+    /** How long they are kept. */
+    days: number;
+  };
   logLevel: LogLevel;
 }
 
@@ -49,6 +55,8 @@ export interface SettingsConfig {
  * | `BOARDWALK_RECONNECT_SPREAD_MS` | by boards | |
  * | `BOARDWALK_CALLS_PER_BOARD` | 16 | |
  * | `BOARDWALK_TRUSTED_PROXIES` | none | comma list of addresses |
+ * | `BOARDWALK_ARTIFACT_DIR` | none | files of operations; shared with api, conductor and other agents |
+ * | `BOARDWALK_ARTIFACT_DAYS` | 30 | days that they are kept |
  * | `BOARDWALK_LOG_LEVEL` | info | |
  *
  * Each may be given as `<NAME>_FILE`. Throws ConfigError with every fault at once.
@@ -81,6 +89,10 @@ export function readConfig(env: Env): AgentConfig {
     },
     callsPerBoard: reader.integer('BOARDWALK_CALLS_PER_BOARD', 16, { min: 1, max: 1000 }),
     trustedProxies: reader.list('BOARDWALK_TRUSTED_PROXIES', []),
+    artifacts: {
+      dir: reader.optional('BOARDWALK_ARTIFACT_DIR'),
+      days: reader.integer('BOARDWALK_ARTIFACT_DAYS', 30, { min: 1, max: 36_500 }),
+    },
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   if (config.boardUrls.length === 0 || !config.boardUrls.every((url) => /^wss?:\/\//.test(url)))

@@ -19,6 +19,8 @@ export interface Metrics {
   operationReports: Counter<'outcome'>;
   operationProgress: Counter<'outcome'>;
   operationCommitSeconds: Histogram;
+  artifactBytes: Counter;
+  artifacts: Counter<'outcome'>;
 }
 
 const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -54,5 +56,7 @@ export function createMetrics(): Metrics {
       'operation_commit_seconds',
       'Duration of the transactions that store reports of operations',
     ),
+    artifactBytes: counter('artifact_bytes_total', 'Bytes of files taken from boards'),
+    artifacts: counter('artifacts_total', 'Files taken whole, and chunks refused', ['outcome']),
   };
 }

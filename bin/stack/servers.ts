@@ -45,12 +45,15 @@ export async function declareServers(options: ServersOptions): Promise<Servers> 
     }
     return servers;
   };
+  // Files of operations: written by wamp-agents, read by apis, removed by conductors.
+  const BOARDWALK_ARTIFACT_DIR = join(settings.home, 'artifacts');
   return {
     apis: await declare('api', settings.apis, settings.apiPort, (port) => ({
       DATABASE_URL_FILE,
       BOARDWALK_RELAY_KEY_FILE,
       BOARDWALK_API_HOST: '127.0.0.1',
       BOARDWALK_API_PORT: String(port),
+      BOARDWALK_ARTIFACT_DIR,
       BOARDWALK_WAMP_URL: wampUrl,
       BOARDWALK_REALM: realm,
     })),
@@ -58,6 +61,7 @@ export async function declareServers(options: ServersOptions): Promise<Servers> 
       DATABASE_URL_FILE,
       BOARDWALK_RELAY_KEY_FILE,
       BOARDWALK_AGENT_TICKET_FILE,
+      BOARDWALK_ARTIFACT_DIR,
       BOARDWALK_ROUTER_SOCKET: options.routerSocket,
       BOARDWALK_REALM: realm,
       BOARDWALK_RELAY_HOST: '127.0.0.1',
@@ -67,6 +71,7 @@ export async function declareServers(options: ServersOptions): Promise<Servers> 
     conductors: await declare('conductor', settings.conductors, undefined, (port) => ({
       DATABASE_URL_FILE,
       BOARDWALK_RELAY_KEY_FILE,
+      BOARDWALK_ARTIFACT_DIR,
       BOARDWALK_CONDUCTOR_HOST: '127.0.0.1',
       BOARDWALK_CONDUCTOR_PORT: String(port),
     })),

@@ -33,7 +33,7 @@ export interface ReportedTarget {
 /** Who heard it, where: goes into the evidence. */
 export interface ReportSource {
   /** How it came. */
-  via: 'run' | 'status' | 'cancel' | 'result' | 'progress';
+  via: 'run' | 'status' | 'cancel' | 'result' | 'progress' | 'artifact';
   sessionId: string | null;
   /** null: it did not say. */
   journalEpoch: string | null;

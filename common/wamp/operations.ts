@@ -202,6 +202,8 @@ export interface ArtifactChunk {
   offset: number;
   /** base64 */
   data?: string;
+  /** Of an offline schedule: the files come before the outcome, which makes the operation known. */
+  schedule?: { scheduleId: string; dueAt: number };
 }
 
 export interface ArtifactAnswer {
@@ -387,16 +389,25 @@ export function parseProgressRequest(value: unknown): ProgressRequest {
 const maxChunkText = Math.ceil(operationLimits.chunkBytes / 3) * 4;
 
 export function parseArtifactChunk(value: unknown): ArtifactChunk {
-  const input = asObject(value, 'kwargs', ['operationId', 'attempt', 'artifact', 'offset', 'data']);
+  const input = asObject(value, 'kwargs', [
+    'operationId',
+    'attempt',
+    'artifact',
+    'offset',
+    'data',
+    'schedule',
+  ]);
   const data = optional(input.data, (v) =>
     asString(v, 'data', { min: 0, max: maxChunkText, pattern: /^[A-Za-z0-9+/]*={0,2}$/ }),
   );
+  const schedule = optional(input.schedule, (v) => parseScheduleRef(v, 'schedule'));
   return {
     operationId: asUuid(input.operationId, 'operationId'),
     attempt: asAttempt(input.attempt, 'attempt'),
     artifact: parseArtifact(input.artifact, 'artifact'),
     offset: asInteger(input.offset, 'offset', { min: 0, max: operationLimits.artifactBytes }),
     ...(data !== undefined && { data }),
+    ...(schedule && { schedule }),
   };
 }
 

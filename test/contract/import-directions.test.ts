@@ -26,6 +26,10 @@ const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegE
     folders: ['common/wake', 'common/relay', 'common/runtime', 'common/db'],
     packages: /^node:/,
   },
+  'common/artifacts': {
+    folders: ['common/artifacts', 'common/runtime', 'common/db'],
+    packages: /^node:/,
+  },
   migrations: { folders: ['migrations'], packages: /^(node:|typeorm$)/ },
   'board-agent': {
     folders: ['board-agent', 'common/operations', 'common/wamp', 'common/runtime'],

@@ -6,7 +6,12 @@
 import type { Database } from '../../common/db/database.ts';
 import type { ReportSource } from '../../common/operations/apply-report.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
-import type { ProgressRequest, ResultAnswer, ResultRequest } from '../../common/wamp/operations.ts';
+import type {
+  ArtifactChunk,
+  ProgressRequest,
+  ResultAnswer,
+  ResultRequest,
+} from '../../common/wamp/operations.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import type { BoardEntry } from '../boards/directory.ts';
 import type { Metrics } from '../metrics.ts';
@@ -77,6 +82,12 @@ export function createOperationResults(options: OperationResultsOptions) {
         const [outcome] = await gatherer.add([{ board, source, report }]).catch(() => []);
         return outcome === 'changed';
       }
+    },
+
+    /** Makes an offline run known before its outcome: its files come first. */
+    async noteRunning(board: BoardEntry, { operationId, attempt, schedule }: ArtifactChunk): Promise<void> {
+      const report = { operationId, attempt, state: 'running', ...(schedule && { schedule }) } as const;
+      await gatherer.add([{ board, source: sourceOf(board, 'artifact', null), report }]);
     },
 
     stop: gatherer.stop,

@@ -1,6 +1,8 @@
 /** A router, a database and wamp-agents as their own processes, with rows to play with. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { generateKeyPair, type KeyPair } from '../../../board-agent/session/cryptosign.ts';
@@ -32,6 +34,8 @@ export interface Fixture {
   database: TestDatabase;
   sql: Connection;
   relayKey: string;
+  /** Shared by its agents. */
+  artifactDir: string;
   agents: RunningAgent[];
   startAgent(env?: Record<string, string>): Promise<RunningAgent>;
   rows(sql: string, parameters?: unknown[]): Promise<RowDataPacket[]>;
@@ -43,11 +47,13 @@ const program = joinPath(import.meta.dirname, '../../../wamp-agent/main.ts');
 export async function startFixture(agents = 1, env: Record<string, string> = {}): Promise<Fixture> {
   const [router, database] = await Promise.all([startCrossbar(), createTestDatabase()]);
   const sql = await database.connect();
+  const artifactDir = await mkdtemp(joinPath(tmpdir(), 'boardwalk-artifacts-'));
   const fixture: Fixture = {
     router,
     database,
     sql,
     relayKey: randomBytes(16).toString('hex'),
+    artifactDir,
     agents: [],
     async startAgent(more = {}) {
       const agent = await spawnAgent(fixture, { ...env, ...more });
@@ -60,6 +66,7 @@ export async function startFixture(agents = 1, env: Record<string, string> = {})
       await sql.end();
       await router.stop();
       await database.drop();
+      await rm(artifactDir, { recursive: true, force: true });
     },
   };
   try {
@@ -80,6 +87,7 @@ async function spawnAgent(fixture: Fixture, env: Record<string, string>): Promis
       BOARDWALK_ROUTER_SOCKET: fixture.router.agentSocket,
       BOARDWALK_AGENT_TICKET: fixture.router.agentTicket,
       BOARDWALK_RELAY_KEY: fixture.relayKey,
+      BOARDWALK_ARTIFACT_DIR: fixture.artifactDir,
       BOARDWALK_BOARD_URLS: fixture.router.url,
       BOARDWALK_LOG_LEVEL: 'debug',
       ...env,
