@@ -9,7 +9,7 @@ import { AppError } from '../runtime/app-error.ts';
 import { asArray, asInteger, asNumber, asObject, asOneOf, optional } from '../runtime/guards.ts';
 
 export const rolloutApprovals = ['none', 'each-wave', 'start'] as const;
-/** `start`: before the first wave. `each-wave`: before each wave after the first. */
+/** `start`: before the first wave. `each-wave`: before each, the first included. */
 export type RolloutApproval = (typeof rolloutApprovals)[number];
 
 /** A number of boards, or a share of all boards of the rollout. */
