@@ -97,6 +97,7 @@ async function enrolCommand(flags: EnrolFlags): Promise<void> {
   // In a checkout this puts the stripped sources of `run` into Node's compile cache: the first run
   // is then as small as the later ones. Installed from the tarball there is nothing to strip.
   await import('./commands/run.ts');
+  await import('../common/operations/schedule-times.ts');
 }
 
 function readCode({ code, codeFile }: EnrolFlags): string {

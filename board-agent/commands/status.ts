@@ -41,8 +41,9 @@ export function formatStatus({ running, status }: StatusReport, now: number): st
   if (spool.fault) rows.push(['spool fault', spool.fault]);
   if (spool.setAside) rows.push(['set aside', spool.setAside]);
   if (operations) {
-    const { waiting, running, unacknowledged, fault, setAside } = operations;
+    const { waiting, running, unacknowledged, schedules, fault, setAside } = operations;
     rows.push(['operations', `${running} running, ${waiting} waiting, ${unacknowledged} to report`]);
+    if (schedules > 0) rows.push(['schedules', `${schedules} run by this board`]);
     if (fault) rows.push(['journal fault', fault]);
     if (setAside) rows.push(['set aside', setAside]);
   }

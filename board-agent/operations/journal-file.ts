@@ -193,6 +193,6 @@ export function replaceSchedules(db: DatabaseSync, schedules: readonly BoardSche
 }
 
 export function writeFired(db: DatabaseSync, fired: Iterable<[string, number]>): void {
-  const put = db.prepare('UPDATE schedules SET fired_until = max(fired_until, ?) WHERE id = ?');
+  const put = db.prepare('UPDATE schedules SET fired_until = ? WHERE id = ?');
   for (const [id, until] of fired) put.run(until, id);
 }

@@ -231,11 +231,15 @@ export function createJournal(options: JournalOptions): Journal {
     replaceSchedules: (schedules) =>
       store.guard(() => {
         store.ensureOpen();
-        store.transaction((db) => file.replaceSchedules(db, schedules));
+        store.transaction((db) => {
+          // What is noted and not written yet counts for those that stay.
+          file.writeFired(db, fired);
+          file.replaceSchedules(db, schedules);
+        });
         return true;
       }, false),
     noteFired(scheduleId, until) {
-      fired.set(scheduleId, Math.max(until, fired.get(scheduleId) ?? 0));
+      fired.set(scheduleId, until);
       scheduleWrite(journalLimits.writeDelayMs);
     },
     stats() {

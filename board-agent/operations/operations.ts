@@ -1,4 +1,4 @@
-/** Operations of one board, put together: journal, runner, files, and what tells the server. */
+/** Operations of one board, put together: journal, queue, files, schedules, and what tells the server. */
 import { join } from 'node:path';
 import { messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
@@ -13,6 +13,7 @@ import { createProgressSender } from './progress-sender.ts';
 import { createQueue } from './queue.ts';
 import { createReporter } from './reporter.ts';
 import { createRunner } from './runner.ts';
+import { createSchedules } from './schedules.ts';
 
 export interface OperationsOptions {
   stateDir: string;
@@ -31,6 +32,8 @@ export interface OperationsOptions {
 export interface OperationsStats extends JournalStats {
   waiting: number;
   running: number;
+  /** Run by the board itself. */
+  schedules: number;
 }
 
 export interface Operations {
@@ -101,6 +104,11 @@ export function createOperations(options: OperationsOptions): Operations {
 
   const runner = createRunner({ journal, queue, registry, clock, serverClock });
 
+  const schedules = createSchedules({
+    ...{ journal, queue, registry, clock, serverClock, logger },
+    ...(options.random && { random: options.random }),
+  });
+
   function needsFiles(operationId: string): boolean {
     try {
       return journal.find(operationId)?.acknowledged === false;
@@ -115,19 +123,25 @@ export function createOperations(options: OperationsOptions): Operations {
       [reservedProcedures.run]: runner.run,
       [reservedProcedures.cancel]: runner.cancel,
       [reservedProcedures.status]: runner.status,
+      [reservedProcedures.schedules]: schedules.replace,
     },
     epoch: journal.epoch,
     start() {
       files.sweep(needsFiles);
       queue.start();
+      void schedules.start();
     },
     report: reporter.run,
-    noteGreeting: journal.confirmSince,
+    noteGreeting() {
+      journal.confirmSince();
+      schedules.revise();
+    },
     async stop() {
+      schedules.stop();
       await queue.stop();
       progress.stop();
     },
     close: journal.close,
-    stats: () => ({ ...journal.stats(), ...queue.counts() }),
+    stats: () => ({ ...journal.stats(), ...queue.counts(), schedules: schedules.count() }),
   };
 }

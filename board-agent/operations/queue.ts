@@ -36,6 +36,8 @@ export interface Queue {
   accept(entry: Entry, trace?: string): boolean;
   /** What waits or runs; undefined for all others. */
   find(operationId: string): Active | undefined;
+  /** What waits or runs of a schedule. */
+  ofSchedule(scheduleId: string): Active[];
   /** What waits is cancelled, what runs is told to stop. Counts with the journal's next commit. */
   cancel(operationId: string): void;
   /** Goes on with what an earlier process has left. */
@@ -150,7 +152,7 @@ export function createQueue(options: QueueOptions): Queue {
       const running = inPhase('running').length;
       if (running >= maxConcurrent || running + stuck.size >= maxConcurrent + queueLimits.stuck) return;
       // Beginning one may have ended others.
-      if (active.phase !== 'waiting' || (active.entry.notBefore ?? 0) > serverClock.now()) continue;
+      if (active.phase !== 'waiting' || !mayBegin(active.entry)) continue;
       if (launch(active)) continue;
       cancelRetry ??= clock.after(queueLimits.retryMs, () => {
         cancelRetry = undefined;
@@ -158,6 +160,13 @@ export function createQueue(options: QueueOptions): Queue {
       });
       return;
     }
+  }
+
+  /** Two runs of one schedule never go side by side. */
+  function mayBegin({ notBefore = 0, schedule }: Entry): boolean {
+    if (notBefore > serverClock.now()) return false;
+    if (!schedule) return true;
+    return !inPhase('running').some((each) => each.entry.schedule?.scheduleId === schedule.scheduleId);
   }
 
   /** False = the journal cannot be written; it waits on. */
@@ -243,6 +252,8 @@ export function createQueue(options: QueueOptions): Queue {
   return {
     accept,
     find: (operationId) => actives.get(operationId),
+    ofSchedule: (scheduleId) =>
+      [...actives.values()].filter((each) => each.entry.schedule?.scheduleId === scheduleId),
     cancel(operationId) {
       const active = actives.get(operationId);
       if (active?.phase === 'waiting') return end(active, { state: 'cancelled' });

@@ -9,7 +9,9 @@ import { enrol } from '../../../board-agent/commands/enrol.ts';
 import { readStatus } from '../../../board-agent/commands/status.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../../common/runtime/guards.ts';
+import { type BoardSchedule, scheduledOperationId } from '../../../common/wamp/operations.ts';
 import { startCrossbar, type TestCrossbar } from '../../harness/crossbar.ts';
+import { startFaultyProxy } from '../../harness/faulty-proxy.ts';
 import { repositoryRoot } from '../../harness/tools.ts';
 import { until } from '../../harness/until.ts';
 import { type StandIn, startStandIn } from './stand-in.ts';
@@ -53,11 +55,14 @@ afterAll(async () => {
   await router?.stop();
 });
 
+function spawnAgent(): ChildProcess {
+  const program = join(repositoryRoot, 'bin/boardwalk-agent');
+  return spawn(program, ['run', '--state', stateDir], { stdio: 'ignore' });
+}
+
 async function start(): Promise<void> {
   const greeted = server.hellos.length;
-  child = spawn(join(repositoryRoot, 'bin/boardwalk-agent'), ['run', '--state', stateDir], {
-    stdio: 'ignore',
-  });
+  child = spawnAgent();
   await until('hello', () => server.hellos.length > greeted);
   await until('online', () => readStatus(stateDir).exitCode === 0);
 }
@@ -206,6 +211,47 @@ describe('operations on an agent process', () => {
     expect(bundle).not.toContain(
       JSON.parse(readFileSync(join(stateDir, 'identity.json'), 'utf8')).privateKey,
     );
+  });
+
+  it('come from schedules too, each due time once, without a link and over a kill', async () => {
+    const proxy = await startFaultyProxy({ port: router.port });
+    try {
+      const path = join(stateDir, 'identity.json');
+      const identity = JSON.parse(readFileSync(path, 'utf8'));
+      writeFileSync(path, JSON.stringify({ ...identity, routerUrls: [proxy.url] }), { mode: 0o600 });
+      server.routerUrls = [proxy.url];
+      await start();
+      const schedule: BoardSchedule = {
+        ...{ scheduleId: randomUUID(), version: 1, procedure: 'hv.step', kwargs: {} },
+        timing: { kind: 'interval', everySeconds: 1, from: Date.now() },
+        ...{ deadlineSeconds: 60, jitterSeconds: 0, overlap: 'queue' },
+        catchUp: { mode: 'none', limit: 1 },
+        after: Date.now(),
+      };
+      const uri = `boardwalk.board.${boardUuid}.operation.schedules`;
+      expect(await server.call(uri, { schedules: [schedule] })).toEqual({ stored: 1 });
+      await until('it runs', () => executions().length > 0);
+      await proxy.close();
+      const before = executions().length;
+      await until('it runs without a link', () => executions().length >= before + 2);
+      await end('SIGKILL');
+      child = spawnAgent();
+      const killed = executions().length;
+      await until('it runs after a kill', () => executions().length >= killed + 2);
+      await end('SIGTERM');
+      writeFileSync(path, JSON.stringify(identity), { mode: 0o600 });
+      server.routerUrls = [router.url];
+      await start();
+      expect(rss()).toBeLessThanOrEqual(80);
+      const ids = executions().map((each) => each.operationId);
+      await until('all are reported', () => ids.every((each) => reportsOf(each).length > 0));
+      expect(new Set(ids).size).toBe(ids.length);
+      for (const { operationId, schedule: made } of server.reports)
+        expect(operationId).toBe(scheduledOperationId(schedule.scheduleId, made?.dueAt ?? 0));
+    } finally {
+      server.routerUrls = [router.url];
+      await proxy.close();
+    }
   });
 
   it('keep the memory of the agent within its bounds', async () => {

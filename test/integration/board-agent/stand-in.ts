@@ -47,6 +47,8 @@ export interface StandIn {
   /** Mapped by code. */
   codes: Map<string, { boardUuid: string; usedBy?: string; refuse?: ErrorCode }>;
   settings: BoardSettings;
+  /** What hello tells boards. */
+  routerUrls: string[];
   hellos: HelloRequest[];
   heartbeats: HeartbeatRequest[];
   readings: StoredReading[];
@@ -109,6 +111,7 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
     publicKeys: new Map(),
     codes: new Map(),
     settings: { batchIntervalMs: 50, heartbeatIntervalMs: 200, reconnectSpreadMs: 50 },
+    routerUrls: [router.url],
     hellos: [],
     heartbeats: [],
     readings: [],
@@ -222,7 +225,7 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
       standIn.helloNeeded = false;
       return {
         serverTime: Date.now(),
-        routerUrls: [router.url],
+        routerUrls: standIn.routerUrls,
         settings: standIn.settings,
         ackedSeq: fences.get(hello.spoolEpoch) ?? 0,
       };
