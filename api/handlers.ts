@@ -16,6 +16,7 @@ import { createOperationHandlers } from './operations/handlers.ts';
 import { createQuotaHandlers } from './quotas/handlers.ts';
 import { createReadingsHandlers } from './readings/handlers.ts';
 import { createRelayedHandlers } from './relayed-handlers.ts';
+import { createScheduleHandlers } from './schedules/handlers.ts';
 import { createServiceHandlers } from './service/handlers.ts';
 import { createApiKeyHandlers } from './tenants/api-key-handlers.ts';
 import { createTenantHandlers } from './tenants/handlers.ts';
@@ -45,6 +46,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createBoardHandlers(deps, boardSessions),
     ...createBoardListHandlers(deps),
     ...createFleetHandlers(deps),
+    ...createScheduleHandlers(deps),
     ...createOperationHandlers(deps, wake),
     ...createReadingsHandlers(deps),
     ...createRelayedHandlers(deps, { directory, memory }),

@@ -59,6 +59,15 @@ export const permissions: Readonly<Record<OperationId, Permission>> = {
   addFleetBoard: { roles: managers, keys: 'unscoped' },
   removeFleetBoard: { roles: managers, keys: 'unscoped' },
 
+  listSchedules: { roles: readers, keys: 'unscoped' },
+  createSchedule: { roles: managers, keys: 'unscoped' },
+  getSchedule: { roles: readers, keys: 'unscoped' },
+  updateSchedule: { roles: managers, keys: 'unscoped' },
+  deleteSchedule: { roles: managers, keys: 'unscoped' },
+  pauseSchedule: { roles: managers, keys: 'unscoped' },
+  resumeSchedule: { roles: managers, keys: 'unscoped' },
+  listScheduleRuns: { roles: readers, keys: 'unscoped' },
+
   listBoards: { roles: readers, keys: 'any' },
   createBoard: { roles: owners, keys: 'unscoped' },
   countBoards: { roles: readers, keys: 'any' },

@@ -92,9 +92,11 @@ describe('the HTTP contract', () => {
       'createBoard.extra',
       'createBoard.labels',
       'createOperation.kwargs',
+      'createSchedule.operation.kwargs',
       'planOperation.kwargs',
       'updateBoard.extra',
       'updateBoard.labels',
+      'updateSchedule.operation.kwargs',
     ]);
   });
 

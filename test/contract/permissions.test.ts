@@ -62,6 +62,14 @@ const matrix: Record<string, string> = {
   deleteFleet: '- --+++ -++-',
   addFleetBoard: '- --+++ -++-',
   removeFleetBoard: '- --+++ -++-',
+  listSchedules: '- -++++ +++-',
+  createSchedule: '- --+++ -++-',
+  getSchedule: '- -++++ +++-',
+  updateSchedule: '- --+++ -++-',
+  deleteSchedule: '- --+++ -++-',
+  pauseSchedule: '- --+++ -++-',
+  resumeSchedule: '- --+++ -++-',
+  listScheduleRuns: '- -++++ +++-',
   listBoards: '- -++++ ++++',
   createBoard: '- ---++ --+-',
   countBoards: '- -++++ ++++',
@@ -103,6 +111,13 @@ const bodies: Record<string, (target: Target) => unknown> = {
   setQuotas: () => ({ boards: 10_000 }),
   createFleet: ({ unique, tenant }) => ({ name: `f-${unique}`, tenant }),
   updateFleet: () => ({}),
+  createSchedule: ({ unique, tenant, board }) => ({
+    name: `s-${unique}`,
+    tenant,
+    timing: { cron: '0 3 * * *' },
+    operation: { procedure: 'ping', target: { boards: [board] } },
+  }),
+  updateSchedule: () => ({}),
   createBoard: ({ unique, tenant }) => ({ name: `b-${unique}`, tenant }),
   updateBoard: () => ({}),
   callProcedure: () => ({}),
@@ -121,6 +136,7 @@ interface Target {
   user: string;
   apiKey: string;
   fleet: string;
+  schedule: string;
   operation: string;
 }
 
@@ -185,7 +201,17 @@ async function makeTarget(operationId: string): Promise<Target> {
   const apiKey = /ApiKey$/.test(operationId) ? (await api.rows.key(own)).id : '';
   const fleet = /Fleet/.test(operationId) ? await makeFleet(own) : '';
   const operation = operationPath.test(operationId) ? await makeOperation(own, board) : '';
-  return { unique, tenant: own, board, user, apiKey, fleet, operation };
+  const schedule = /Schedule(Runs)?$/.test(operationId) ? await makeSchedule(own, board) : '';
+  return { unique, tenant: own, board, user, apiKey, fleet, operation, schedule };
+}
+
+async function makeSchedule(tenant: string, board: string): Promise<string> {
+  const body = {
+    name: `schedule-${randomUUID().slice(0, 18)}`,
+    timing: { cron: '0 3 * * *' },
+    operation: { procedure: 'ping', target: { boards: [board] } },
+  };
+  return (await api.request('/v1/schedules', { token: (await api.rows.key(tenant)).token, body })).body.id;
 }
 
 async function makeFleet(tenantId: string): Promise<string> {
