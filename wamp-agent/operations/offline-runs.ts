@@ -4,7 +4,9 @@
  * and any number of boards make one operation of it. Everything is inserted only where it is missing.
  */
 import type { EntityManager } from 'typeorm';
+import type { NewEvent } from '../../common/db/queries/events.ts';
 import { insertOperationEvents, type TargetKey } from '../../common/db/queries/operation-changes.ts';
+import { findSafety } from '../../common/db/queries/operation-creation.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { type OperationReport, scheduledOperationId } from '../../common/wamp/operations.ts';
 
@@ -18,8 +20,8 @@ export interface OfflineRun extends TargetKey {
 interface ScheduleRow {
   id: string;
   tenantId: string;
+  /** Body of the operations that it makes. */
   operation: JsonObject | string;
-  createdBy: string;
   createdAt: Date;
 }
 
@@ -34,21 +36,28 @@ export function offlineRunOf(
   return schedule && { boardUuid: board.uuid, tenantId: board.tenantId, operationId, ...schedule };
 }
 
-/** Answers with the runs that have a target now; the others name no schedule of their tenant. */
+export interface InsertedRuns {
+  /** Those that have a target now; the others name no schedule of their tenant. */
+  known: OfflineRun[];
+  /** To be given to appendEvents as the last statement of the transaction. */
+  events: NewEvent[];
+}
+
 export async function insertOfflineRuns(
   manager: EntityManager,
   runs: readonly OfflineRun[],
-): Promise<OfflineRun[]> {
-  if (runs.length === 0) return [];
+): Promise<InsertedRuns> {
+  if (runs.length === 0) return { known: [], events: [] };
   const schedules = await findSchedules(manager, [...new Set(runs.map((each) => each.scheduleId))]);
   const known: OfflineRun[] = [];
+  const events: NewEvent[] = [];
   for (const run of runs) {
     const schedule = schedules.get(run.scheduleId);
     if (!schedule || !isOf(run, schedule)) continue;
-    await insertRun(manager, run, schedule);
+    if (await insertRun(manager, run, schedule)) events.push(createdEvent(run));
     known.push(run);
   }
-  return known;
+  return { known, events };
 }
 
 async function findSchedules(
@@ -56,8 +65,7 @@ async function findSchedules(
   ids: readonly string[],
 ): Promise<Map<string, ScheduleRow>> {
   const rows = (await manager.query(
-    `SELECT id, tenant_id AS tenantId, operation, created_by AS createdBy, created_at AS createdAt
-     FROM schedules WHERE id IN (?)`,
+    `SELECT id, tenant_id AS tenantId, operation, created_at AS createdAt FROM schedules WHERE id IN (?)`,
     [ids],
   )) as ScheduleRow[];
   return new Map(rows.map((row) => [row.id, row]));
@@ -73,13 +81,13 @@ function isOf({ tenantId, scheduleId, operationId, dueAt }: OfflineRun, schedule
   );
 }
 
-async function insertRun(manager: EntityManager, run: OfflineRun, schedule: ScheduleRow): Promise<void> {
+/** True when it made the operation. */
+async function insertRun(manager: EntityManager, run: OfflineRun, schedule: ScheduleRow): Promise<boolean> {
   const { operationId, boardUuid, tenantId, scheduleId } = run;
-  const body = (
-    typeof schedule.operation === 'string' ? JSON.parse(schedule.operation) : schedule.operation
-  ) as JsonObject;
+  const body = parseBody(schedule.operation);
   const dueAt = new Date(run.dueAt);
-  const deadlineAt = new Date(run.dueAt + Number(body.deadlineSeconds ?? 3600) * 1000);
+  const deadlineAt = new Date(run.dueAt + body.deadlineSeconds * 1000);
+  const createdBy = `schedule:${scheduleId}`;
   await manager.query(
     `INSERT IGNORE INTO schedule_runs (schedule_id, due_at, operation_id, outcome, at)
      VALUES (?, ?, ?, 'ran-offline', UTC_TIMESTAMP(3))`,
@@ -92,22 +100,23 @@ async function insertRun(manager: EntityManager, run: OfflineRun, schedule: Sche
     [
       operationId,
       tenantId,
-      String(body.procedure),
-      JSON.stringify(body.kwargs ?? {}),
-      JSON.stringify({ schedule: scheduleId }),
+      body.procedure,
+      JSON.stringify(body.kwargs),
+      JSON.stringify(body.target),
       deadlineAt,
-      Number(body.maxAttempts ?? 1),
-      body.parallel === true ? 1 : 0,
+      body.attempts,
+      body.parallel ? 1 : 0,
       scheduleId,
       dueAt,
-      schedule.createdBy,
+      createdBy,
     ],
   )) as { affectedRows: number };
+  const safety = (await findSafety(manager, body.procedure, [boardUuid])).get(boardUuid) ?? null;
   const added = (await manager.query(
-    `INSERT IGNORE INTO operation_targets (board_uuid, operation_id, tenant_id, queue, state, deadline_at,
+    `INSERT IGNORE INTO operation_targets (board_uuid, operation_id, tenant_id, queue, state, safety, deadline_at,
        created_at, updated_at)
-     VALUES (?, ?, ?, 1, 'queued', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-    [boardUuid, operationId, tenantId, deadlineAt],
+     VALUES (?, ?, ?, 1, 'queued', ?, ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
+    [boardUuid, operationId, tenantId, safety, deadlineAt],
   )) as { affectedRows: number };
   // One that had ended has a target again that has not. While its targets are being written its
   // count is known already.
@@ -117,8 +126,26 @@ async function insertRun(manager: EntityManager, run: OfflineRun, schedule: Sche
               version = version + 1, updated_at = UTC_TIMESTAMP(3) WHERE id = ? AND state <> 'preparing'`,
       [operationId],
     );
-  if (made.affectedRows > 0)
-    await insertOperationEvents(manager, [
-      { operationId, boardUuid: null, kind: 'created', evidence: { by: 'board', boardUuid, scheduleId } },
-    ]);
+  if (made.affectedRows === 0) return false;
+  const evidence = { by: createdBy, schedule: scheduleId, board: boardUuid };
+  await insertOperationEvents(manager, [{ operationId, boardUuid: null, kind: 'created', evidence }]);
+  return true;
+}
+
+function createdEvent({ tenantId, operationId }: OfflineRun): NewEvent {
+  const payload = { operation: operationId, state: 'active', at: new Date().toISOString() };
+  return { tenantId, boardUuid: null, type: 'operation', payload };
+}
+
+/** MariaDB gives JSON as text, MySQL as values. */
+function parseBody(column: JsonObject | string) {
+  const body = (typeof column === 'string' ? JSON.parse(column) : column) as JsonObject;
+  return {
+    procedure: String(body.procedure),
+    kwargs: body.kwargs ?? {},
+    target: body.target ?? {},
+    deadlineSeconds: Number(body.deadlineSeconds ?? 3600),
+    attempts: Number(body.attempts ?? 1),
+    parallel: body.parallel === true,
+  };
 }

@@ -130,7 +130,7 @@ interface Decided {
 
 async function writeRound(manager: EntityManager, reports: HeardReport[], now: number): Promise<Round> {
   const outcomes = reports.map((): ReportOutcome => 'unknown-operation');
-  const { targets, unknownSchedules, made } = await findOrMakeTargets(manager, reports);
+  const { targets, unknownSchedules, made, created } = await findOrMakeTargets(manager, reports);
   const decided: Decided[] = [];
   for (const [index, heard] of reports.entries()) {
     const key = keyOfReport(heard);
@@ -164,7 +164,7 @@ async function writeRound(manager: EntityManager, reports: HeardReport[], now: n
     })
     .map(({ boardUuid, tenantId }) => ({ boardUuid, tenantId }));
   await readyBoards(manager, readied);
-  await appendEvents(manager, [...events, ...operationEvents]);
+  await appendEvents(manager, [...created, ...events, ...operationEvents]);
   return {
     outcomes,
     readied: readied.map((each) => each.boardUuid),
@@ -186,11 +186,11 @@ async function findOrMakeTargets(manager: EntityManager, reports: readonly Heard
     const run = targets.has(keyOfReport(heard)) ? undefined : offlineRunOf(heard.board, heard.report);
     return run ? [run] : [];
   });
-  const made = await insertOfflineRuns(manager, runs);
-  for (const [key, target] of await findTargets(manager, made)) targets.set(key, target);
-  const madeKeys = new Set(made.map(keyOf));
-  const unknownSchedules = new Set(runs.map(keyOf).filter((key) => !madeKeys.has(key)));
-  return { targets, unknownSchedules, made: madeKeys };
+  const { known, events } = await insertOfflineRuns(manager, runs);
+  for (const [key, target] of await findTargets(manager, known)) targets.set(key, target);
+  const made = new Set(known.map(keyOf));
+  const unknownSchedules = new Set(runs.map(keyOf).filter((key) => !made.has(key)));
+  return { targets, unknownSchedules, made, created: events };
 }
 
 async function findIncompleteEnds(

@@ -257,7 +257,13 @@ describe('what a board ran by an offline schedule', () => {
         id,
         ofTenant,
         id,
-        JSON.stringify({ procedure: 'echo', kwargs: { text: 'x' }, deadlineSeconds: 600, maxAttempts: 2 }),
+        JSON.stringify({
+          procedure: 'echo',
+          kwargs: { text: 'x' },
+          target: { boards: [board.uuid] },
+          deadlineSeconds: 600,
+          attempts: 2,
+        }),
       ],
     );
     return id;
@@ -277,7 +283,7 @@ describe('what a board ran by an offline schedule', () => {
       target_count: 1,
       max_attempts: 2,
       schedule_id: scheduleId,
-      created_by: 'user:u1',
+      created_by: `schedule:${scheduleId}`,
       due_at: new Date(dueAt),
       deadline_at: new Date(dueAt + 600_000),
     });
