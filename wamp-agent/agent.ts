@@ -31,6 +31,7 @@ import { createEnrol } from './enrolment/enrol.ts';
 import { startServer } from './http/server.ts';
 import { createIngest } from './ingest/ingest.ts';
 import { createNewestAt } from './ingest/newest-at.ts';
+import { createReadingsQuota } from './ingest/readings-quota.ts';
 import { createSettingsPush } from './live/fresh-settings.ts';
 import { createLiveHub } from './live/hub.ts';
 import { createPublisher } from './live/publisher.ts';
@@ -137,6 +138,8 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
   const newestAt = createNewestAt(database, logger);
   await newestAt.refresh();
   const ingest = createIngest({ database, newestAt, metrics, logger });
+  const quota = createReadingsQuota({ database, defaults: config.quotas, logger });
+  lifecycle.onStop('usage of tenants', () => quota.stop());
   const getCaller = createGetCaller(directory.find, cell);
   const appendReadings = createAppendReadings({
     ingest,
@@ -145,6 +148,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     newestAt,
     signs,
     settings,
+    quota,
     getCaller,
   });
   const enrol = createEnrol({ database, realm, boardUrls, settings, joins });
@@ -198,6 +202,8 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
           ...shared,
           onRefused: (procedure, caller, error) => {
             if (error.code === 'unavailable') return;
+            // A tenant over its quota is no trespasser, and has many boards.
+            if (error.details.quota !== undefined) return metrics.overQuota.inc({ procedure });
             const address = joins.find(caller?.wampSession ?? 0)?.address;
             if (procedure === 'enrol') codeAttempts.count(address ?? 'unknown');
             refusals.record(procedureRefusal(procedure, caller, address, error));

@@ -1,4 +1,5 @@
 /** Everything that can be set on a wamp-agent, from the environment. */
+import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
 import { realmDefault } from '../common/wamp/uris.ts';
@@ -22,6 +23,8 @@ export interface AgentConfig {
     /** How long they are kept. */
     days: number;
   };
+  /** Of tenants that have no limit of their own. */
+  quotas: QuotaLimits;
   logLevel: LogLevel;
 }
 
@@ -57,6 +60,7 @@ export interface SettingsConfig {
  * | `BOARDWALK_TRUSTED_PROXIES` | none | comma list of addresses |
  * | `BOARDWALK_ARTIFACT_DIR` | none | files of operations; shared with api, conductor and other agents |
  * | `BOARDWALK_ARTIFACT_DAYS` | 30 | days that they are kept |
+ * | `BOARDWALK_QUOTA_READINGS_PER_DAY` | none | readings that a tenant may store per day of UTC |
  * | `BOARDWALK_LOG_LEVEL` | info | |
  *
  * Each may be given as `<NAME>_FILE`. Throws ConfigError with every fault at once.
@@ -93,6 +97,7 @@ export function readConfig(env: Env): AgentConfig {
       dir: reader.optional('BOARDWALK_ARTIFACT_DIR'),
       days: reader.integer('BOARDWALK_ARTIFACT_DAYS', 30, { min: 1, max: 36_500 }),
     },
+    quotas: readQuotaDefaults(reader),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   if (config.boardUrls.length === 0 || !config.boardUrls.every((url) => /^wss?:\/\//.test(url)))

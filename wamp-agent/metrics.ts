@@ -19,6 +19,7 @@ export interface Metrics {
   operationReports: Counter<'outcome'>;
   operationProgress: Counter<'outcome'>;
   operationCommitSeconds: Histogram;
+  overQuota: Counter<'procedure'>;
   artifactBytes: Counter;
   artifacts: Counter<'outcome'>;
 }
@@ -56,6 +57,7 @@ export function createMetrics(): Metrics {
       'operation_commit_seconds',
       'Duration of the transactions that store reports of operations',
     ),
+    overQuota: counter('over_quota_total', "Calls refused by a tenant's quota", ['procedure']),
     artifactBytes: counter('artifact_bytes_total', 'Bytes of files taken from boards'),
     artifacts: counter('artifacts_total', 'Files taken whole, and chunks refused', ['outcome']),
   };

@@ -6,6 +6,7 @@ import { boardEventTopic } from '../../common/wamp/uris.ts';
 import type { BoardEntry } from '../boards/directory.ts';
 import type { AppendResult, Ingest } from '../ingest/ingest.ts';
 import type { NewestAt } from '../ingest/newest-at.ts';
+import type { ReadingsQuota } from '../ingest/readings-quota.ts';
 import { type LiveHub, toLiveReadings } from '../live/hub.ts';
 import type { Publisher } from '../live/publisher.ts';
 import type { SignsOfLife } from '../presence/signs-of-life.ts';
@@ -18,6 +19,7 @@ export interface AppendReadingsOptions {
   newestAt: NewestAt;
   signs: SignsOfLife;
   settings: Settings;
+  quota: Pick<ReadingsQuota, 'check' | 'count'>;
   /** Throws when the calling session may not speak for its board. */
   getCaller: (caller: Caller) => Promise<BoardEntry>;
 }
@@ -39,7 +41,9 @@ export function createAppendReadings(options: AppendReadingsOptions) {
 
   return async (batch: ReadingsBatch, caller: Caller): Promise<ReadingsAck> => {
     const board = await options.getCaller(caller);
+    if (batch.readings.length > 0) await options.quota.check(board.tenantId);
     const result = await options.ingest.append(board.uuid, batch);
+    options.quota.count(board.tenantId, batch.readings.length - result.firstNew);
     options.signs.note(board.uuid, 'readings');
     // After the answer is on its way: listeners never slow an acknowledgement.
     setImmediate(tell, board, batch, result);
