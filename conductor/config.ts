@@ -11,6 +11,8 @@ export interface ConductorConfig {
   /** Shared with api and wamp-agent: for the relay, and for wakes. */
   relayKey: string;
   rules: Rules;
+  /** Shared with api and wamp-agents; undefined = no artifacts are kept. */
+  artifactDir: string | undefined;
   /** Of tenants that have no limits of their own. */
   quotas: QuotaLimits;
   limits: LimitSettings;
@@ -40,6 +42,7 @@ export interface Retention {
  * | `BOARDWALK_RETENTION_DAYS` | 400 | days of readings that are kept |
  * | `BOARDWALK_AUDIT_DAYS` | 400 | days of audit rows that are kept |
  * | `BOARDWALK_QUOTA_…` | none | limits of tenants that have none of their own, see docs/operations.md |
+ * | `BOARDWALK_ARTIFACT_DIR` | none | files of operations; shared with api and wamp-agents |
  * | `BOARDWALK_OPERATION_DAYS` | 90 | days that ended operations are kept |
  * | `BOARDWALK_OPERATIONS_IN_FLIGHT` | 200 | boards called at a time, by all conductors |
  * | `BOARDWALK_OPERATIONS_IN_FLIGHT_PER_TENANT` | 100 | the same for one tenant |
@@ -64,6 +67,7 @@ export function readConfig(env: Env): ConductorConfig {
       operationDays: reader.integer('BOARDWALK_OPERATION_DAYS', 90, days),
       graceMs: 1000 * reader.integer('BOARDWALK_OPERATION_GRACE_SECONDS', 60, { min: 0, max: 86_400 }),
     },
+    artifactDir: reader.optional('BOARDWALK_ARTIFACT_DIR'),
     limits: {
       inFlight: reader.integer('BOARDWALK_OPERATIONS_IN_FLIGHT', 200, many),
       inFlightPerTenant: reader.integer('BOARDWALK_OPERATIONS_IN_FLIGHT_PER_TENANT', 100, many),

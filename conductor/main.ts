@@ -1,5 +1,6 @@
 /** The conductor process: owns time. It holds nothing in memory that another conductor would need. */
 import { randomUUID } from 'node:crypto';
+import { createArtifactStore } from '../common/artifacts/store.ts';
 import { createDatabase, waitForDatabase } from '../common/db/database.ts';
 import { countDueBoards } from '../common/db/queries/board-queues.ts';
 import { findLiveConductors } from '../common/db/queries/conductors.ts';
@@ -87,13 +88,18 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     metrics.operationsInFlight.set(engine.inFlight());
   });
   onStop('standing', () => standing.stop());
-  wakeRoute = createWakeRoute({ key: config.relayKey, engine, onOperations: () => undefined });
+  wakeRoute = createWakeRoute({ key: config.relayKey, engine });
 
   const scheduler = startScheduler({
     database,
     logger,
     conductorId: id,
-    tasks: createTasks(config.rules, metrics),
+    tasks: createTasks({
+      rules: config.rules,
+      metrics,
+      artifacts: config.artifactDir === undefined ? undefined : createArtifactStore(config.artifactDir),
+      onQueued: () => engine.wake(),
+    }),
     onRun: metrics.recordRun,
   });
   onStop('scheduler', () => scheduler.stop());

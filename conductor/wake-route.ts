@@ -16,17 +16,14 @@ const maxBytes = 128 * 1024;
 export function createWakeRoute(options: {
   key: string;
   engine: Pick<Engine, 'wake' | 'lookAt' | 'waitForEnd'>;
-  /** Operations were made whose targets may still have to be written. */
-  onOperations: () => void;
 }): WakeRoute {
-  const { key, engine, onOperations } = options;
+  const { key, engine } = options;
   return {
     async handle(request, gone) {
       const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
       if (!secretsEqual(token, key)) throw new AppError('unauthenticated', 'wrong relay key');
       const { operations = [], boards = [], waitMs } = parseWakeRequest(await readJson(request));
       engine.wake(boards);
-      if (operations.length > 0) onOperations();
       if (waitMs !== undefined)
         return { status: 200, body: { ended: await engine.waitForEnd(operations, waitMs, gone) } };
       engine.lookAt(operations);

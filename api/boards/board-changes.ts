@@ -1,6 +1,7 @@
 /** What changes boards in the database; each function is one step of a transaction. */
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
+import { wakeBoard } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { endSessions } from '../../common/db/queries/presence.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
@@ -142,6 +143,8 @@ export async function revokeBoardRow(
     [now, board.uuid],
   );
   await revokeEnrolmentCodes(manager, board.uuid);
+  // What waits for the board has nothing to wait for any more.
+  await wakeBoard(manager, board.uuid);
   await appendPresence(manager, board, 'revoked', now);
 }
 
@@ -184,6 +187,7 @@ export async function deleteBoardRow(
 ): Promise<void> {
   await endLiveSession(manager, board.uuid);
   await manager.query('DELETE FROM boards WHERE uuid = ?', [board.uuid]);
+  await wakeBoard(manager, board.uuid);
   await manager.query('INSERT INTO deleted_boards (board_uuid, tenant_id, deleted_at) VALUES (?, ?, ?)', [
     board.uuid,
     board.tenantId,

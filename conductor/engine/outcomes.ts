@@ -5,7 +5,13 @@
 import { applyReport, type ReportSource } from '../../common/operations/apply-report.ts';
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import type { OperationReport, ReportError, RunAnswer, StatusAnswer } from '../../common/wamp/operations.ts';
+import {
+  endedReportStates,
+  type OperationReport,
+  type ReportError,
+  type RunAnswer,
+  type StatusAnswer,
+} from '../../common/wamp/operations.ts';
 import { mayRepeat, noAnswer } from './decide.ts';
 import { changeOf, type OpenTarget, type PlannedChange } from './views.ts';
 
@@ -42,7 +48,7 @@ function sourceOf(
 export function judgeRunAnswer(target: OpenTarget, answer: RunAnswer, context: OutcomeContext): Outcome {
   const { refusal, report, journalEpoch } = answer;
   if (report?.operationId === target.operationId)
-    return ofReport(target, report, sourceOf(target, 'run', journalEpoch, context), context);
+    return ofReport(target, withoutFiles(report), sourceOf(target, 'run', journalEpoch, context), context);
   if (refusal === 'journal-lost') return unknown(target, journalLost, { journalEpoch }, context);
   if (refusal === 'stale-attempt') return unknown(target, staleAttempt, { journalEpoch }, context);
   return noAnswerOutcome(target, { reason: 'the answer had no report of it' }, context);
@@ -96,7 +102,7 @@ export function judgeStatus(
   const source = { ...sourceOf(target, via, answer.journalEpoch, context), sessionId: session };
   const report = answer.reports.find((each) => each.operationId === target.operationId);
   if (report && report.attempt >= target.attempt) {
-    const outcome = ofReport(target, report, source, context);
+    const outcome = ofReport(target, withoutFiles(report), source, context);
     // It is as we know it: under this session too, so that it is not asked again.
     if (!outcome.change && target.sessionId !== session)
       return { ...outcome, change: changeOf(target, { sessionId: session }) };
@@ -121,6 +127,23 @@ export function judgeStatusFailure(target: OpenTarget, error: unknown, context: 
     return unknown(target, { code: 'no-answer', message: noAnswer }, evidence, context);
   const again = code === 'board-offline' || code === 'board-not-found' ? 'board' : 'backoff';
   return { change: undefined, again, label: 'not-asked' };
+}
+
+/**
+ * An end that has files is taken with them, as `operation_result`: until they are all in the store,
+ * the operation goes on.
+ */
+function withoutFiles(report: OperationReport): OperationReport {
+  const { operationId, attempt, progress, startedAt, runs } = report;
+  if (!report.artifacts?.length || !endedReportStates.has(report.state)) return report;
+  return {
+    operationId,
+    attempt,
+    state: 'running',
+    ...(progress && { progress }),
+    ...(startedAt !== undefined && { startedAt }),
+    ...(runs !== undefined && { runs }),
+  };
 }
 
 function ofReport(

@@ -1,4 +1,5 @@
 /** Every task of the conductor, with its rhythm. */
+import type { ArtifactStore } from '../../common/artifacts/store.ts';
 import type { Rules } from '../config.ts';
 import type { ConductorMetrics } from '../metrics.ts';
 import type { Task } from '../scheduler.ts';
@@ -6,6 +7,8 @@ import { clearExpired } from './cleanup.ts';
 import { clearDeletedBoards } from './deleted-boards.ts';
 import { endLapsedSessions } from './heartbeats.ts';
 import { checkLiveness } from './liveness.ts';
+import { trimArtifacts, trimOperations } from './operation-retention.ts';
+import { keepOperations, sweepOperations } from './operations.ts';
 import { keepPartitions } from './partitions.ts';
 import { trimStreams } from './retention.ts';
 import { rollDirtyHours } from './rollups.ts';
@@ -13,12 +16,26 @@ import { rollDirtyHours } from './rollups.ts';
 const second = 1000;
 const minute = 60 * second;
 
-export function createTasks(
-  rules: Rules,
-  metrics: Pick<ConductorMetrics, 'dirtyHours' | 'partitionDaysAhead'>,
-): readonly Task[] {
+export interface TaskParts {
+  rules: Rules;
+  metrics: Pick<ConductorMetrics, 'dirtyHours' | 'partitionDaysAhead'>;
+  /** undefined = this installation keeps no artifacts. */
+  artifacts: ArtifactStore | undefined;
+  /** Boards have got something to do. */
+  onQueued: () => void;
+}
+
+export function createTasks({ rules, metrics, artifacts, onQueued }: TaskParts): readonly Task[] {
+  const { graceMs } = rules;
   return [
     { name: 'liveness', everyMs: 2 * second, leaseSeconds: 6, run: checkLiveness },
+    {
+      name: 'operations',
+      everyMs: second,
+      leaseSeconds: 6,
+      run: (context) => keepOperations(context, { graceMs, onQueued }),
+    },
+    { name: 'operation-ends', everyMs: 15 * second, run: sweepOperations },
     { name: 'heartbeats', everyMs: 5 * second, run: endLapsedSessions },
     {
       name: 'rollups',
@@ -27,6 +44,8 @@ export function createTasks(
       run: (context) => rollDirtyHours(context, metrics),
     },
     { name: 'cleanup', everyMs: minute, run: (context) => clearExpired(context, rules) },
+    { name: 'operation-retention', everyMs: 10 * minute, run: (context) => trimOperations(context, rules) },
+    { name: 'artifacts', everyMs: 10 * minute, run: (context) => trimArtifacts(context, artifacts) },
     { name: 'deleted-boards', everyMs: 5 * minute, run: clearDeletedBoards },
     { name: 'retention', everyMs: 10 * minute, run: (context) => trimStreams(context, rules) },
     { name: 'partitions', everyMs: 60 * minute, run: (context) => keepPartitions(context, rules, metrics) },

@@ -6,6 +6,7 @@ import type { EntityManager } from 'typeorm';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { TaskContext } from '../scheduler.ts';
 import { type Budget, createBudget, deleteInChunks } from './chunks.ts';
+import { endTargets, findOpenOfBoard } from './expiry.ts';
 
 const runMs = 60_000;
 const boardsAtOnce = 50;
@@ -74,9 +75,35 @@ async function clearBoard(
       await context.write((manager) => manager.query(`DELETE FROM ${owners} WHERE id = ?`, [id]));
     }
   }
+  if (!(await endItsTargets(context, budget, uuid))) return false;
   if (!(await clear(['board_sessions', 'board_uuid', 'id'], uuid))) return false;
-  await context.write((manager) => manager.query('DELETE FROM deleted_boards WHERE board_uuid = ?', [uuid]));
+  await context.write(async (manager) => {
+    await manager.query('DELETE FROM board_queues WHERE board_uuid = ?', [uuid]);
+    await manager.query('DELETE FROM board_schedules WHERE board_uuid = ?', [uuid]);
+    await manager.query('DELETE FROM deleted_boards WHERE board_uuid = ?', [uuid]);
+  });
   return true;
+}
+
+/**
+ * Its part in operations ends, so that they can end; the rows stay for whoever looks at the operation.
+ * Most have ended before: deleting the board woke a conductor.
+ */
+async function endItsTargets(context: TaskContext, budget: Budget, uuid: string): Promise<boolean> {
+  for (;;) {
+    if (budget.spent()) return false;
+    const open = await context.database.read((manager) => findOpenOfBoard(manager, uuid));
+    if (open.length === 0) return true;
+    const error = { code: 'board-deleted', message: 'the board was deleted' };
+    const queued = open.filter(({ state }) => state === 'queued');
+    await endTargets(context, queued, 'cancelled', error);
+    await endTargets(
+      context,
+      open.filter((each) => !queued.includes(each)),
+      'unknown',
+      error,
+    );
+  }
 }
 
 async function findIds(manager: EntityManager, table: string, boardUuid: string): Promise<number[]> {

@@ -55,6 +55,9 @@ async function startConductor(env: Record<string, string> = {}): Promise<Conduct
 const runsOf = (id: string) =>
   db.value("SELECT COUNT(*) FROM task_runs WHERE conductor_id = ? AND outcome = 'done'", [id]);
 
+const tasksOf = (id: string) =>
+  db.value("SELECT COUNT(DISTINCT task) FROM task_runs WHERE conductor_id = ? AND outcome = 'done'", [id]);
+
 describe('conductor processes', () => {
   it('answer for health, readiness and metrics, and for nothing else', async () => {
     const { url, id } = await startConductor();
@@ -65,7 +68,8 @@ describe('conductor processes', () => {
     expect(await get('/healthz')).toMatchObject({ status: 200 });
     expect(await get('/readyz')).toMatchObject({ status: 200 });
     expect((await get('/nothing')).status).toBe(404);
-    await until('every task ran', async () => Number(await runsOf(id)) >= 7);
+    expect((await get('/wake')).status).toBe(404);
+    await until('every task ran', async () => Number(await tasksOf(id)) >= 11);
     const { text } = await get('/metrics');
     expect(text).toMatch(/boardwalk_conductor_task_seconds_count\{task="liveness",outcome="done"\}/);
     expect(text).toMatch(/boardwalk_partition_days_ahead 10/);

@@ -10,6 +10,7 @@ describe('the configuration of a conductor', () => {
       quotas: {},
       relayKey: 'k',
       rules: { retentionDays: 400, auditDays: 400, operationDays: 90, graceMs: 60_000 },
+      artifactDir: undefined,
       limits: { inFlight: 200, inFlightPerTenant: 100, drainPerSecond: 50 },
       logLevel: 'info',
     });
