@@ -80,13 +80,14 @@ async function uploadOne(
 }
 
 async function sendFile(
-  { operationId, attempt }: Entry,
+  { operationId, attempt, schedule }: Entry,
   artifact: ArtifactReport,
   file: FileHandle,
   { put }: UploadOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const request = { operationId, attempt, artifact };
+  // The server may not know yet what the board ran by itself.
+  const request = { operationId, attempt, artifact, ...(schedule && { schedule }) };
   const ask = async (chunk: Pick<ArtifactChunk, 'offset' | 'data'>): Promise<ArtifactAnswer> => {
     if (signal.aborted) throw new AppError('unavailable', 'offline');
     return parseArtifactAnswer(await put({ ...request, ...chunk }, chunkTimeoutMs));

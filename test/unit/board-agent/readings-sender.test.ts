@@ -119,20 +119,23 @@ describe('readings sender', () => {
     expect(sent).toHaveLength(2);
   });
 
-  it('keeps what was not taken and sends the same again, more and more slowly', async () => {
-    answer = () => {
-      throw new AppError('unavailable', 'no database');
-    };
-    const spool = createMemorySpool(3);
-    start(spool);
-    await clock.advance(60_000);
-    expect(sent.length).toBeGreaterThan(3);
-    expect(sent.length).toBeLessThan(12);
-    expect(new Set(sent.map(({ from, count }) => `${from}+${count}`))).toEqual(new Set(['1+3']));
-    expect(spool.refused.size).toBe(0);
-    const gaps = sent.slice(1).map((each, index) => each.atMs - (sent[index]?.atMs ?? 0));
-    expect(gaps.at(-1)).toBeGreaterThan(gaps[0] ?? 0);
-  });
+  it.each(['unavailable', 'too-many-requests'] as const)(
+    'keeps what was not taken (%s) and sends the same again, more and more slowly',
+    async (code) => {
+      answer = () => {
+        throw new AppError(code, 'not now');
+      };
+      const spool = createMemorySpool(3);
+      start(spool);
+      await clock.advance(60_000);
+      expect(sent.length).toBeGreaterThan(3);
+      expect(sent.length).toBeLessThan(12);
+      expect(new Set(sent.map(({ from, count }) => `${from}+${count}`))).toEqual(new Set(['1+3']));
+      expect(spool.refused.size).toBe(0);
+      const gaps = sent.slice(1).map((each, index) => each.atMs - (sent[index]?.atMs ?? 0));
+      expect(gaps.at(-1)).toBeGreaterThan(gaps[0] ?? 0);
+    },
+  );
 
   it('does not delete on an acknowledgement that is short of the batch', async () => {
     answer = () => ({ ackedSeq: 1, batchIntervalMs: 5000 });
