@@ -115,12 +115,7 @@ export function createArtifactStore(dir: string): ArtifactStore {
     };
   }
 
-  if (existsSync(dir))
-    for (const name of readdirSync(dir))
-      sizes.set(
-        name,
-        readdirSync(join(dir, name)).reduce((sum, each) => sum + statSync(join(dir, name, each)).size, 0),
-      );
+  for (const name of foldersIn(dir)) sizes.set(name, sizeOf(join(dir, name)));
 
   return {
     keeper,
@@ -130,6 +125,18 @@ export function createArtifactStore(dir: string): ArtifactStore {
       for (const operationId of [...sizes.keys()]) if (!isNeeded(operationId)) drop(operationId);
     },
   };
+}
+
+function foldersIn(dir: string): string[] {
+  if (!existsSync(dir)) return [];
+  const entries = readdirSync(dir, { withFileTypes: true });
+  return entries.filter((each) => each.isDirectory()).map((each) => each.name);
+}
+
+/** Bytes in a folder. */
+function sizeOf(folder: string): number {
+  const files = readdirSync(folder, { withFileTypes: true }).filter((each) => each.isFile());
+  return files.reduce((sum, each) => sum + statSync(join(folder, each.name)).size, 0);
 }
 
 /** Content in pieces: no piece of ours is large, and what comes in pieces stays as it comes. */

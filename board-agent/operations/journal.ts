@@ -28,8 +28,8 @@ export interface JournalOptions {
   /** The server's clock. */
   serverNow: () => number;
   logger: Logger;
-  /** After something has reached the disk. */
-  onCommit?: () => void;
+  /** What could not be written before is on disk now. */
+  onRecovered?: () => void;
   /** The file was replaced: what is not in memory is forgotten, and the server has to hear of it. */
   onNewEpoch?: () => void;
 }
@@ -76,6 +76,8 @@ export interface Journal {
 export const journalLimits = {
   /** An outcome that may be told before it is on disk gets there within this time. */
   writeDelayMs: 5000,
+  /** Acknowledgements that may wait for the disk. */
+  acknowledgements: 500,
   /** JSON text that may wait for the disk before it is written at once, and before nothing is taken. */
   eagerBytes: 1_048_576,
   fullBytes: 4_194_304,
@@ -140,6 +142,7 @@ export function createJournal(options: JournalOptions): Journal {
     if (dirty.size + acknowledged.size + fired.size === 0 && !stateChanged) return true;
     cancelWrite?.();
     cancelWrite = undefined;
+    const failedBefore = store.fault() !== undefined;
     if (!store.guard(writeMakingRoom, false)) {
       scheduleWrite(retryDiskMs);
       return false;
@@ -150,7 +153,7 @@ export function createJournal(options: JournalOptions): Journal {
     dirtyBytes = 0;
     stateChanged = false;
     store.read(vacuum, undefined);
-    options.onCommit?.();
+    if (failedBefore) options.onRecovered?.();
     return true;
   }
 
@@ -223,7 +226,8 @@ export function createJournal(options: JournalOptions): Journal {
       if (!entry || entry.attempt !== attempt || entry.acknowledged) return;
       if (dirty.has(id)) put({ ...entry, acknowledged: true });
       else acknowledged.add(id);
-      scheduleWrite(journalLimits.writeDelayMs);
+      if (acknowledged.size >= journalLimits.acknowledgements) commit();
+      else scheduleWrite(journalLimits.writeDelayMs);
     },
     unacknowledged: () => openEntries(true),
     unfinished: () => [...openEntries(false)],

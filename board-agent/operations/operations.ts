@@ -63,7 +63,7 @@ export function createOperations(options: OperationsOptions): Operations {
     clock,
     serverNow: serverClock.now,
     logger,
-    onCommit: () => reporter.wake(),
+    onRecovered: () => reporter.wake(),
     onNewEpoch: () => {
       queue.putAgain();
       options.onNewEpoch();

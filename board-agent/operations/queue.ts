@@ -52,6 +52,7 @@ export interface Queue {
 
 export interface Active extends Execution {
   phase: 'waiting' | 'running' | 'ended';
+  bytes: number;
   ended: PromiseWithResolvers<void>;
   /** Callers of `operation.run` that wait for the end. */
   waiters: number;
@@ -65,6 +66,8 @@ export const queueLimits = {
   /** Procedures that go on past their deadline count apart, up to here. */
   stuck: 12,
   waiting: 1000,
+  /** JSON text of the arguments of all that waits: they are kept in memory. */
+  waitingBytes: 8_388_608,
   /** How long a procedure has to obey its signal before it counts as one that does not. */
   obeyMs: 200,
   stopMs: 3000,
@@ -91,8 +94,10 @@ export function createQueue(options: QueueOptions): Queue {
       settleAtOnce({ ...entry, ...(error ? { state: 'failed', error } : { state: 'expired' }) });
       return true;
     }
-    if (inPhase('waiting').length >= queueLimits.waiting)
-      throw new AppError('too-many-calls', `${queueLimits.waiting} operations wait on this board already`);
+    const waiting = inPhase('waiting');
+    const bytes = waiting.reduce((sum, each) => sum + each.bytes, 0);
+    if (waiting.length >= queueLimits.waiting || bytes > queueLimits.waitingBytes)
+      throw new AppError('too-many-calls', `${waiting.length} operations wait on this board already`);
     const active = enqueue(entry, trace);
     pump();
     if (entry.safety === 'idempotent' || journal.isStored(entry.operationId) || journal.commit()) return true;
@@ -123,6 +128,7 @@ export function createQueue(options: QueueOptions): Queue {
     const active: Active = {
       entry,
       trace,
+      bytes: JSON.stringify(entry.kwargs).length,
       phase: 'waiting',
       abort: new AbortController(),
       ended: Promise.withResolvers(),

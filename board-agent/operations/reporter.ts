@@ -39,7 +39,7 @@ export interface Reporter {
   /** Reports while the board is online; until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   noteEnded(entry: Entry, answered: boolean): void;
-  /** Something may be due now. */
+  /** Something may be due now that was not before. */
   wake(): void;
 }
 
@@ -60,23 +60,24 @@ export function createReporter(options: ReporterOptions): Reporter {
   const { journal, files, clock, logger, random = Math.random } = options;
   /** By operation: not before that monotonic time. */
   const delays = new Map<string, Delay>();
-  const wakers = new Set<() => void>();
+  /** What rests, with the monotonic time until when. */
+  const resting = new Map<() => void, number>();
   /** Reports per call: halved by a refusal. */
   let size: number = operationLimits.reports;
   let failures = 0;
 
-  function wake(): void {
-    for (const each of [...wakers]) each();
+  function wake(dueMs = clock.monotonicMs()): void {
+    for (const [end, untilMs] of [...resting]) if (dueMs < untilMs) end();
   }
 
   async function rest(ms: number, signal: AbortSignal): Promise<void> {
     const woken = new AbortController();
     const end = () => woken.abort();
-    wakers.add(end);
+    resting.set(end, clock.monotonicMs() + ms);
     signal.addEventListener('abort', end, { once: true });
     await pause(clock, ms, woken.signal);
     signal.removeEventListener('abort', end);
-    wakers.delete(end);
+    resting.delete(end);
   }
 
   const delayMs = (tries: number) => 500 + backoffDelayMs(tries, { ...reporterLimits.backoff, random });
@@ -206,15 +207,12 @@ export function createReporter(options: ReporterOptions): Reporter {
     noteEnded(entry, answered) {
       // An answer that waits for files says `running`: nothing was told yet.
       const told = answered && !hasUploads(entry);
-      if (told)
-        delays.set(entry.operationId, {
-          untilMs: clock.monotonicMs() + reporterLimits.answeredMs,
-          tries: 0,
-        });
-      else delays.delete(entry.operationId);
-      wake();
+      const untilMs = clock.monotonicMs() + (told ? reporterLimits.answeredMs : 0);
+      delays.set(entry.operationId, { untilMs, tries: 0 });
+      // Many that were answered at about the same time are due with the first of them.
+      wake(untilMs);
     },
-    wake,
+    wake: () => wake(),
   };
 }
 

@@ -37,7 +37,6 @@ const finalCodes: readonly ErrorCode[] = [
   'payload-too-large',
   'quota-exceeded',
   'forbidden',
-  'not-authorized',
   'not-found',
   'conflict',
   'operation-ended',
@@ -99,6 +98,8 @@ async function sendFile(
     const { bytesRead } = await file.read(buffer, 0, buffer.length, before);
     answer = await ask({ offset: before, data: buffer.toString('base64', 0, bytesRead) });
     still = answer.received > before || answer.complete ? 0 : still + 1;
+    if (still >= standstills && answer.received >= artifact.size)
+      throw new AppError('conflict', 'the server has all bytes of it, and they are not what was announced');
     if (still >= standstills)
       throw new AppError('unavailable', `the server has ${answer.received} bytes of it and takes no more`);
     // Calls of the board get their turn in between.
