@@ -23,6 +23,8 @@ export interface Entry {
   result?: unknown;
   error?: ReportError;
   artifacts?: ArtifactReport[];
+  /** Places of the artifacts among the files on disk, when some are left out. */
+  places?: number[];
   /** All artifacts are with the server, or refused by it. */
   uploaded?: boolean;
   /** For people: what the server would not take of the outcome. */

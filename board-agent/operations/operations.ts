@@ -95,7 +95,11 @@ export function createOperations(options: OperationsOptions): Operations {
     serverClock,
     logger,
     artifacts: ({ operationId }) => files.keeper(operationId),
-    onProgress: ({ operationId, attempt }, said) => progress.note(operationId, attempt, said),
+    onProgress({ operationId, attempt }, said) {
+      // The server takes it for running from then on.
+      if (!journal.isStored(operationId)) journal.commit();
+      progress.note(operationId, attempt, said);
+    },
     onEnded(entry, answered) {
       progress.forget(entry.operationId);
       reporter.noteEnded(entry, answered);

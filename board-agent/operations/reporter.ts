@@ -111,9 +111,12 @@ export function createReporter(options: ReporterOptions): Reporter {
     const request = { journalEpoch: journal.epoch(), reports: batch.map(reportOf) };
     const answer = parseResultAnswer(await options.sendReports(request, reporterLimits.timeoutMs));
     const acknowledged = new Set(answer.acknowledged);
-    for (const { operationId, attempt } of batch) {
+    for (const entry of batch) {
+      const { operationId, attempt } = entry;
       if (!acknowledged.has(operationId)) {
         postpone(operationId);
+        // It may miss a file that it had: then it says so when it is asked.
+        if (entry.uploaded && (entry.artifacts?.length ?? 0) > 0) journal.put({ ...entry, uploaded: false });
         continue;
       }
       delays.delete(operationId);
@@ -183,11 +186,11 @@ export function createReporter(options: ReporterOptions): Reporter {
         continue;
       }
       try {
-        const { kept, refused } = await upload(entry, { files, put: options.putArtifact }, signal);
+        const { kept, places, refused } = await upload(entry, { files, put: options.putArtifact }, signal);
         const note = [entry.note ?? [], refused].flat().join('; ').slice(0, 500);
         const { note: _before, ...rest } = entry;
         if (journal.find(entry.operationId)?.attempt === entry.attempt)
-          journal.put({ ...rest, artifacts: kept, uploaded: true, ...(note !== '' && { note }) });
+          journal.put({ ...rest, artifacts: kept, places, uploaded: true, ...(note !== '' && { note }) });
         delays.delete(entry.operationId);
         wake();
       } catch (error) {

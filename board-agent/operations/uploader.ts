@@ -23,6 +23,8 @@ export interface UploadOptions {
 
 export interface Uploaded {
   kept: ArtifactReport[];
+  /** Of the kept ones among the files on disk. */
+  places: number[];
   /** One sentence per file that stays out. */
   refused: string[];
 }
@@ -44,11 +46,14 @@ const finalCodes: readonly ErrorCode[] = [
 
 /** Throws AppError when it has to be tried again. */
 export async function upload(entry: Entry, options: UploadOptions, signal: AbortSignal): Promise<Uploaded> {
-  const outcome: Uploaded = { kept: [], refused: [] };
+  const outcome: Uploaded = { kept: [], places: [], refused: [] };
   for (const [index, artifact] of (entry.artifacts ?? []).entries()) {
-    const fault = await uploadOne(entry, artifact, index, options, signal);
-    if (fault === undefined) outcome.kept.push(artifact);
-    else outcome.refused.push(`file '${artifact.name}' is not with the server: ${fault}`);
+    const place = entry.places?.[index] ?? index;
+    const fault = await uploadOne(entry, artifact, place, options, signal);
+    if (fault === undefined) {
+      outcome.kept.push(artifact);
+      outcome.places.push(place);
+    } else outcome.refused.push(`file '${artifact.name}' is not with the server: ${fault}`);
   }
   return outcome;
 }
@@ -57,13 +62,13 @@ export async function upload(entry: Entry, options: UploadOptions, signal: Abort
 async function uploadOne(
   entry: Entry,
   artifact: ArtifactReport,
-  index: number,
+  place: number,
   options: UploadOptions,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   let file: FileHandle;
   try {
-    file = await options.files.open(entry.operationId, index);
+    file = await options.files.open(entry.operationId, place);
   } catch (error) {
     return messageOf(error);
   }

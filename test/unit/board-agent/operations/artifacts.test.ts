@@ -180,6 +180,33 @@ describe('an operation with artifacts', () => {
     });
   });
 
+  it('looks again whether the server has them when the outcome is not acknowledged', async () => {
+    const board = createTestBoard();
+    const files = createFileServer();
+    board.server.onChunk = (chunk) => {
+      if (chunk.artifact.name === 'refused') throw new AppError('quota-exceeded', 'no');
+      return files.onChunk(chunk);
+    };
+    board.server.onReports = ({ reports }) => ({
+      acknowledged: files.files.has('a.txt') ? reports.map((each) => each.operationId) : [],
+    });
+    const run = await begun(board);
+    await keep(run, { ...text, name: 'refused' }, 'x');
+    await keep(run, text, 'content');
+    run.resolve();
+    board.goOnline();
+    files.onChunk = () => ({ received: 7, complete: true });
+    await settled(board, 'a first report', () => board.server.reports.length > 0);
+    const server = createFileServer();
+    files.onChunk = (chunk) => {
+      const answer = server.onChunk(chunk);
+      if (answer.complete) files.files.set('a.txt', server.files.get('a.txt') ?? Buffer.alloc(0));
+      return answer;
+    };
+    await settled(board, 'it is acknowledged', () => board.operations.stats().unacknowledged === 0);
+    expect(String(files.files.get('a.txt'))).toBe('content');
+  });
+
   it('holds no other outcome up', async () => {
     const board = createTestBoard();
     const gate = Promise.withResolvers<never>();

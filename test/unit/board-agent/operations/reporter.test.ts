@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../../../common/runtime/app-error.ts';
 import { operationLimits, parseResultRequest } from '../../../../common/wamp/operations.ts';
-import { cleanUp, createTestBoard, type TestBoard } from './support.ts';
+import { cleanUp, createTestBoard, readStored, type TestBoard } from './support.ts';
 
 const id = randomUUID();
 
@@ -152,6 +152,18 @@ describe('progress', () => {
     expect(board.server.progress).toHaveLength(2);
   });
 
+  it('is not sent of what the journal would forget', async () => {
+    const board = createTestBoard();
+    await board.send({ operationId: id, procedure: 'quick', inlineMs: 0 });
+    const other = randomUUID();
+    const answer = board.send({ operationId: other, procedure: 'quick', inlineMs: 1000 });
+    expect(readStored(board)[other]).toBeUndefined();
+    board.runs.at(-1)?.context.progress?.({ percent: 1 });
+    expect(readStored(board)[other]).toBe('running');
+    board.runs.at(-1)?.resolve();
+    await answer;
+  });
+
   it('takes any other form as data, and drops what is too large or no JSON', async () => {
     const board = createTestBoard();
     const circular: Record<string, unknown> = {};
@@ -189,7 +201,9 @@ describe('what is kept', () => {
     board.goOnline();
     await ended(board, 1, { operationId: id });
     const deadlineAt = board.clock.now() + 3_600_000;
-    await board.clock.advance(6 * 86_400_000);
+    board.goOffline();
+    board.clock.set(board.clock.now() + 6 * 86_400_000);
+    await board.clock.advance(70_000);
     expect((await board.send({ operationId: id })).report).toMatchObject({ state: 'succeeded' });
     expect(board.status(id).since).toBe(since);
     board.clock.set(deadlineAt + 7 * 86_400_000 + 1);
