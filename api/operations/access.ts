@@ -1,5 +1,6 @@
 /** From an operation's id to its row, for whom it may be. */
 import type { EntityManager } from 'typeorm';
+import type { Delivery } from '../../common/db/entities/operations.ts';
 import type { OperationState } from '../../common/operations/states.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { creatorOf } from '../audit/audit.ts';
@@ -17,6 +18,7 @@ export interface OperationAccess {
   id: string;
   tenantId: string;
   state: OperationState;
+  delivery: Delivery;
   createdBy: string;
 }
 
@@ -30,7 +32,7 @@ export async function getOperationAccess(
 ): Promise<OperationAccess> {
   const { principal, operationId, path } = request;
   const [row] = (await manager.query(
-    'SELECT id, tenant_id AS tenantId, state, created_by AS createdBy FROM operations WHERE id = ?',
+    'SELECT id, tenant_id AS tenantId, state, delivery, created_by AS createdBy FROM operations WHERE id = ?',
     [path.operation.toLowerCase()],
   )) as OperationAccess[];
   if (!row || roleIn(principal, row.tenantId) === undefined || !mayKnow(principal, row.createdBy))

@@ -7,6 +7,7 @@
  *                repeated is sent again as the same attempt, of the rest the board is asked
  *   accepted,    the board will report by itself; when it has a new session since, it is asked
  *   running
+ *   unknown      in the queue only when somebody wants to know: its board is asked
  *
  * One target of a board is under way at a time, oldest first; `parallel` ones neither wait nor are
  * waited for. What waits for a time, or for its window, lets the others go before it.
@@ -61,10 +62,13 @@ export function decide(
     plan.nextAt = Math.min(plan.nextAt ?? at, at);
   };
   for (const target of targets) {
-    if (isEnded(target.state)) continue;
-    const verdict = isUnderWay(target)
-      ? judgeUnderWay(board, target, now, rules)
-      : judgeQueued(board, target, now, turn.isTaken);
+    const isUnknown = target.state === 'unknown';
+    if (isEnded(target.state) && !isUnknown) continue;
+    const verdict = isUnknown
+      ? judgeUnknown(board, target)
+      : isUnderWay(target)
+        ? judgeUnderWay(board, target, now, rules)
+        : judgeQueued(board, target, now, turn.isTaken);
     if (verdict.do === 'end') {
       plan.changes.push(endOf(target, verdict, rules));
       continue;
@@ -143,6 +147,18 @@ function judgeUnderWay(board: BoardView, target: OpenTarget, now: number, rules:
   if (state === 'dispatched') return isAtMostOnce || deadline <= now ? { do: 'ask' } : { do: 'repeat' };
   if (sessionId !== board.session.id) return { do: 'ask' };
   return { do: 'wait' };
+}
+
+/** Unknown, and yet in the queue: somebody wants the journal of its board to be asked. The answer takes it out. */
+function judgeUnknown(board: BoardView, { error }: OpenTarget): Verdict {
+  if (board.status === 'online' && board.session) return { do: 'ask' };
+  if (board.status !== undefined && board.status !== 'revoked') return { do: 'wait' };
+  return { do: 'end', state: 'unknown', error: asReportError(error) };
+}
+
+/** The error of a target that has one, as the board or a conductor gave it. */
+export function asReportError(error: JsonObject | null): ReportError {
+  return (error as ReportError | null) ?? { code: 'no-report', message: noReport };
 }
 
 /** Neither `idempotent` nor `journaled` is ever carried out twice as one attempt. */

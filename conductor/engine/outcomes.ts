@@ -12,7 +12,7 @@ import {
   type RunAnswer,
   type StatusAnswer,
 } from '../../common/wamp/operations.ts';
-import { mayRepeat, noAnswer } from './decide.ts';
+import { asReportError, mayRepeat, noAnswer } from './decide.ts';
 import { changeOf, type OpenTarget, type PlannedChange } from './views.ts';
 
 export interface OutcomeContext {
@@ -103,6 +103,9 @@ export function judgeStatus(
   const report = answer.reports.find((each) => each.operationId === target.operationId);
   if (report && report.attempt >= target.attempt) {
     const outcome = ofReport(target, withoutFiles(report), source, context);
+    // Whoever asked for it has the answer that there is: it is not asked again by itself.
+    if (target.state === 'unknown' && outcome.change?.set.state === undefined)
+      return unknown(target, asReportError(target.error), { report: report.state, session }, context);
     // It is as we know it: under this session too, so that it is not asked again.
     if (!outcome.change && target.sessionId !== session)
       return { ...outcome, change: changeOf(target, { sessionId: session }) };

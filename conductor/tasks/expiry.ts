@@ -43,7 +43,8 @@ const findUnsent = (queue: 0 | 1) => (manager: EntityManager) =>
 const findSilent = (graceMs: number) => (manager: EntityManager) =>
   manager.query(
     `SELECT ${columns} FROM operation_targets t JOIN operations o ON o.id = t.operation_id
-     WHERE t.queue = 1 AND t.deadline_at <= UTC_TIMESTAMP(3) - INTERVAL ? * 1000 MICROSECOND AND t.state <> 'queued'
+     WHERE t.queue = 1 AND t.deadline_at <= UTC_TIMESTAMP(3) - INTERVAL ? * 1000 MICROSECOND
+       AND t.state IN ('dispatched', 'accepted', 'running')
      ORDER BY t.deadline_at LIMIT ?`,
     [graceMs, targetsAtOnce],
   ) as Promise<OverdueTarget[]>;

@@ -91,6 +91,13 @@ const matrix: Record<string, string> = {
   planOperation: '- --+++ -+++',
   getOperation: '- -++++ ++++',
   listOperationTargets: '- -++++ ++++',
+  getOperationTimeline: '- -++++ ++++',
+  cancelOperation: '- --+++ -+++',
+  retryOperation: '- --+++ -+++',
+  resolveOperation: '- --+++ -+++',
+  pauseOperation: '- --+++ -+++',
+  resumeOperation: '- --+++ -+++',
+  approveOperation: '- --+++ -+++',
   streamEvents: '- -++++ ++++',
   getOpenapi: '+ +++++ ++++',
   getHealth: '+ +++++ ++++',
@@ -200,7 +207,7 @@ async function makeTarget(operationId: string): Promise<Target> {
   const user = needsUser ? (await api.rows.user({ memberships: { [own]: 'user_iot' } })).id : '';
   const apiKey = /ApiKey$/.test(operationId) ? (await api.rows.key(own)).id : '';
   const fleet = /Fleet/.test(operationId) ? await makeFleet(own) : '';
-  const operation = operationPath.test(operationId) ? await makeOperation(own, board) : '';
+  const operation = operationPath.test(operationId) ? await makeOperation(own, board, operationId) : '';
   const schedule = /Schedule(Runs)?$/.test(operationId) ? await makeSchedule(own, board) : '';
   return { unique, tenant: own, board, user, apiKey, fleet, operation, schedule };
 }
@@ -230,13 +237,42 @@ async function makeFleet(tenantId: string): Promise<string> {
 
 const operationPath = /Operation(Targets|Timeline)?$/;
 
-async function makeOperation(tenantId: string, board: string): Promise<string> {
-  const token = (await api.rows.key(tenantId)).token;
+/** What it takes for a change of an operation to be possible. */
+const standings: Record<string, { target?: string; rollout?: string }> = {
+  retryOperation: { target: 'failed' },
+  resolveOperation: { target: 'unknown' },
+  pauseOperation: { rollout: 'running' },
+  resumeOperation: { rollout: 'paused' },
+  approveOperation: { rollout: 'waiting' },
+};
+
+async function makeOperation(tenantId: string, board: string, operationId: string): Promise<string> {
+  const { token } = await api.rows.key(tenantId);
   const { body } = await api.request('/v1/operations', {
     token,
     body: { procedure: 'ping', target: { boards: [board] }, delivery: 'when-online' },
   });
-  return body.id;
+  const id = body.id as string;
+  const { target, rollout } = standings[operationId] ?? {};
+  if (target !== undefined)
+    await api.connection.query(
+      'UPDATE operation_targets SET state = ?, queue = NULL WHERE operation_id = ?',
+      [target, id],
+    );
+  if (rollout !== undefined) {
+    const now = new Date();
+    await api.connection.query("UPDATE operations SET delivery = 'rollout' WHERE id = ?", [id]);
+    await api.rows.insert('rollouts', {
+      operation_id: id,
+      tenant_id: tenantId,
+      state: rollout,
+      options: '{}',
+      waves: 2,
+      created_at: now,
+      updated_at: now,
+    });
+  }
+  return id;
 }
 
 async function call(operationId: string, column: Column): Promise<Answer> {

@@ -177,7 +177,8 @@ async function insertRolloutRow(
   { tenantId, boards }: OperationSpec,
 ): Promise<void> {
   // Before the first wave nothing runs: a conductor opens it, unless somebody has to approve it first.
-  const waits = options.approval === 'start';
+  const waits = options.approval !== 'none';
+  const waves = planWaves(boards.length, options).length;
   await manager.query(
     `INSERT INTO rollouts (operation_id, tenant_id, state, reason, options, waves, created_at, updated_at)
      VALUES (?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
@@ -185,9 +186,9 @@ async function insertRolloutRow(
       operationId,
       tenantId,
       waits ? 'waiting' : 'running',
-      waits ? 'the first wave waits for approval' : null,
+      waits ? `wave 1 of ${waves} waits for approval` : null,
       JSON.stringify(options),
-      planWaves(boards.length, options).length,
+      waves,
     ],
   );
 }
