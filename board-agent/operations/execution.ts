@@ -2,6 +2,7 @@
 import { messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import { type ArtifactReport, operationLimits, type Progress } from '../../common/wamp/operations.ts';
+import { isStorable } from '../../common/wamp/storable.ts';
 import type { Clock } from '../clock.ts';
 import { logged } from '../procedures/registry.ts';
 import type { BoardProcedure, KeepArtifact } from '../sources/source.ts';
@@ -60,10 +61,12 @@ export async function execute(
   return { ...outcome, ...(files.length > 0 && { artifacts: files }) };
 }
 
-/** A result that is too large for a message becomes a file. */
+/** A result that is too large for a message, or too deep for the database, becomes a file. */
 async function fitResult(value: unknown, artifacts: ArtifactKeeper): Promise<Partial<Entry>> {
   const text = resultText(value);
-  if (Buffer.byteLength(text) <= operationLimits.resultBytes) return { result: JSON.parse(text) };
+  const result: unknown =
+    Buffer.byteLength(text) <= operationLimits.resultBytes ? JSON.parse(text) : undefined;
+  if (result !== undefined && isStorable(result, operationLimits.levels)) return { result };
   try {
     await artifacts.keep({ name: 'result.json', mediaType: 'application/json' }, text);
     return {};

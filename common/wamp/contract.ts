@@ -15,6 +15,7 @@ import {
   type JsonObject,
   optional,
 } from '../runtime/guards.ts';
+import { checkStorable } from './storable.ts';
 
 export const safetyClasses = ['idempotent', 'journaled', 'at-most-once'] as const;
 /** May it simply run again; never twice; or once and then unknown? */
@@ -127,20 +128,6 @@ export function parseSchema(value: unknown, field: string): Schema {
   return schema;
 }
 
-/** What a JSON column takes: so deep, in Unicode. Level by level: no nesting exhausts the stack. */
-function checkStorable(value: unknown, field: string): void {
-  let level = [value];
-  for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > contractLimits.depth)
-      throw new AppError('invalid-arguments', `${field} is nested too deeply`, { details: { field } });
-    if (level.some((each) => typeof each === 'string' && !each.isWellFormed()))
-      throw new AppError('invalid-arguments', `${field} must be well-formed Unicode`, { details: { field } });
-    level = level
-      .filter((each) => typeof each === 'object' && each !== null)
-      .flatMap((each) => (Array.isArray(each) ? each : Object.entries(each as object).flat()));
-  }
-}
-
 export function parseContract(value: unknown, field: string): ProcedureContract {
   const input = asObject(value, field, [
     'name',
@@ -151,7 +138,7 @@ export function parseContract(value: unknown, field: string): ProcedureContract 
     'onCrash',
     'progress',
   ]);
-  checkStorable(input, field);
+  checkStorable(input, field, contractLimits.depth);
   const description = optional(input.description, (v) =>
     asString(v, `${field}.description`, { max: 1000, multiline: true }),
   );

@@ -19,6 +19,7 @@ import {
   type JsonObject,
   optional,
 } from '../runtime/guards.ts';
+import { checkStorable } from './storable.ts';
 
 /** What a board can say about an operation. `interrupted`: the agent died in the middle, and the rule says unknown. */
 export const reportStates = [
@@ -53,6 +54,8 @@ export const operationLimits = {
   /** Bytes of one chunk, before base64. */
   chunkBytes: 131_072,
   progressBytes: 65_536,
+  /** Of nesting in results, progress and details. */
+  levels: 28,
   schedules: 200,
 } as const;
 
@@ -224,8 +227,9 @@ function asUuid(value: unknown, field: string): string {
 const asTime = (value: unknown, field: string) => asInteger(value, field, { min: 0, max: maxTime });
 const asAttempt = (value: unknown, field: string) => asInteger(value, field, { min: 1, max: 1_000_000 });
 
-/** The value as it is, if its JSON text stays within `max` bytes. */
+/** The value as it is, if it can be stored and its JSON text stays within `max` bytes. */
 function asBounded(value: unknown, field: string, max: number): unknown {
+  checkStorable(value, field, operationLimits.levels);
   const text = JSON.stringify(value);
   if (text !== undefined && Buffer.byteLength(text) > max)
     throw new AppError('payload-too-large', `${field} must have at most ${max} bytes as JSON`, {

@@ -180,6 +180,25 @@ describe('an outcome', () => {
     expect(await kindsOf(fixture, operationId)).toContain('late-report');
   });
 
+  it('is stored however deep it may be', async () => {
+    const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
+    const deep = nested(28);
+    const details = { deep: nested(27) };
+    const [succeeded, failed, progressed] = await Promise.all(
+      [1, 2, 3].map(() => seedOperation(fixture, [board])),
+    );
+    await report([
+      { operationId: String(succeeded), result: deep },
+      { operationId: String(failed), state: 'failed', error: { code: 'x', message: '', details } },
+      { operationId: String(progressed), state: 'running', progress: { data: deep } },
+    ]);
+    expect(jsonOf((await targetOf(fixture, String(succeeded), board.uuid))?.result)).toEqual(deep);
+    expect(jsonOf((await targetOf(fixture, String(failed), board.uuid))?.error)).toMatchObject({ details });
+    expect(jsonOf((await targetOf(fixture, String(progressed), board.uuid))?.progress)).toEqual({
+      data: deep,
+    });
+  });
+
   it('with artifacts is taken only when they are in the store', async () => {
     const operationId = await seedOperation(fixture, [board]);
     const artifact = { name: 'log.txt', mediaType: 'text/plain', size: 3, sha256: 'a'.repeat(64) };
@@ -194,6 +213,36 @@ describe('an outcome', () => {
     );
     expect(await report([{ operationId, artifacts: [artifact] }])).toEqual([operationId]);
     expect(await targetOf(fixture, operationId, board.uuid)).toMatchObject({ state: 'succeeded' });
+  });
+});
+
+describe('outcomes', () => {
+  it('are written once each, whatever is killed while they come in', async () => {
+    const operationIds = await Promise.all(
+      Array.from({ length: 60 }, () => seedOperation(fixture, [board], { maxAttempts: 2 })),
+    );
+    const left = new Set(operationIds);
+    const error = { code: 'procedure-failed', message: '' };
+    const saying = until(
+      'all is acknowledged',
+      async () => {
+        const reports = [...left]
+          .slice(0, 5)
+          .map((operationId) => ({ operationId, state: 'failed', error }) as const);
+        for (const each of (await report(reports)) as string[]) left.delete(each);
+        return left.size === 0;
+      },
+      { timeoutMs: 30_000, everyMs: 1 },
+    );
+    await until('some are through', () => left.size < 50, { everyMs: 1 });
+    await fixture.agents.shift()?.kill('SIGKILL');
+    expect(left.size).toBeGreaterThan(0);
+    await fixture.startAgent();
+    await saying;
+    for (const operationId of operationIds) {
+      expect(await kindsOf(fixture, operationId)).toEqual(['retry']);
+      expect(await targetOf(fixture, operationId, board.uuid)).toMatchObject({ state: 'queued', attempt: 2 });
+    }
   });
 });
 
