@@ -33,6 +33,10 @@ export interface BenchContext {
   boardsProcess: BoardsProcess;
   /** POST over HTTP with keep-alive; throws for anything but 200. */
   callHttp(board: string, procedure: string, key?: string): Promise<void>;
+  /** POST of a body over HTTP with keep-alive; gives back the answer, throws for anything but success. */
+  postHttp(path: string, body: object): Promise<unknown>;
+  /** The tenant of the boards. */
+  tenantId(): Promise<string>;
   /** Further API keys that may call every board. */
   makeKeys(count: number): Promise<string[]>;
   /** Statements that the database has been asked, by all its clients. */
@@ -101,7 +105,10 @@ export async function createContext(): Promise<BenchContext> {
       return known.slice(0, count);
     },
     callHttp: (board, procedure, key = stack.admin.apiKey) =>
-      post({ agent, key, url: `${stack.apiUrl}/v1/boards/${board}/rpc/${procedure}` }),
+      post({ agent, key, url: `${stack.apiUrl}/v1/boards/${board}/rpc/${procedure}` }).then(() => undefined),
+    postHttp: (path, body) =>
+      post({ agent, key: stack.admin.apiKey, url: stack.apiUrl + path, body: JSON.stringify(body) }),
+    tenantId,
     async makeKeys(count) {
       const tenant = await tenantId();
       const now = new Date();
@@ -151,7 +158,14 @@ const retryLocks = {
   retryable: (error: unknown) => faultKind(error) === 'rollback',
 };
 
-function post({ agent, key, url }: { agent: Agent; key: string; url: string }): Promise<void> {
+interface Post {
+  agent: Agent;
+  key: string;
+  url: string;
+  body?: string;
+}
+
+function post({ agent, key, url, body = emptyBody }: Post): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, {
       method: 'POST',
@@ -159,7 +173,7 @@ function post({ agent, key, url }: { agent: Agent; key: string; url: string }): 
       headers: {
         authorization: `Bearer ${key}`,
         'content-type': 'application/json',
-        'content-length': emptyBody.length,
+        'content-length': Buffer.byteLength(body),
       },
     });
     outgoing.on('response', (response) => {
@@ -168,13 +182,14 @@ function post({ agent, key, url }: { agent: Agent; key: string; url: string }): 
         text += chunk;
       });
       response.on('end', () => {
-        if (response.statusCode === 200) resolve(JSON.parse(text));
+        const { statusCode = 0 } = response;
+        if (statusCode >= 200 && statusCode < 300) resolve(JSON.parse(text));
         else reject(new Error(`${url}: ${response.statusCode} ${text}`));
       });
     });
     outgoing.on('error', reject);
     // Calls have 30 s: whatever takes longer is a fault of the product, not of a busy machine.
     outgoing.setTimeout(40_000, () => outgoing.destroy(new Error(`${url}: no answer`)));
-    outgoing.end(emptyBody);
+    outgoing.end(body);
   });
 }

@@ -10,6 +10,7 @@ import { measureFanIn } from './rows/fan-in.ts';
 import { measureIngest } from './rows/ingest.ts';
 import { measureJoins } from './rows/joins.ts';
 import { measureAgentMemory, measureServerMemory } from './rows/memory.ts';
+import { measureOperationThroughput, measureOperationWait, measurePlan } from './rows/operations.ts';
 import { measureQueries } from './rows/queries.ts';
 import { measureRpcLatency, measureRpcThroughput } from './rows/rpc.ts';
 import { measureYear } from './rows/year.ts';
@@ -20,6 +21,9 @@ const measurements: Record<string, (context: BenchContext) => Promise<Result[]>>
   'agent.memory': measureAgentMemory,
   'rpc.latency': measureRpcLatency,
   'rpc.throughput': measureRpcThroughput,
+  'operations.throughput': measureOperationThroughput,
+  'operations.wait': measureOperationWait,
+  'operations.plan': measurePlan,
   queries: measureQueries,
   ingest: measureIngest,
   joins: measureJoins,
