@@ -31,7 +31,12 @@ export interface BoardsProcess {
   stop(): Promise<void>;
 }
 
-const settings = { sources: [{ kind: 'simulated', module: 'rig', streams: [] }] };
+/** Its procedures are what is wanted of the source: hardly a reading. */
+const settings = {
+  sources: [
+    { kind: 'simulated', module: 'rig', streams: [{ name: 'idle', waveform: 'constant', rateHz: 0.01 }] },
+  ],
+};
 const patienceMs = 120_000;
 
 /** Boards of a tenant with active keys, as if each had enrolled. */
@@ -43,9 +48,10 @@ export async function makeBoards(
   labels: (index: number) => Record<string, string> = () => ({}),
 ): Promise<ManyBoard[]> {
   const now = new Date();
+  const group = randomUUID().slice(0, 8);
   const made = Array.from({ length: count }, (_, index) => {
     const uuid = randomUUID();
-    const name = `many-${String(index).padStart(4, '0')}`;
+    const name = `many-${group}-${String(index).padStart(4, '0')}`;
     return {
       uuid,
       name,
