@@ -1,5 +1,5 @@
 /**
- * What the hot path (calls of procedures) may remember for half a second: a service that calls often
+ * What the hot paths (calls of procedures, operations) may remember for half a second: a service that calls often
  * would ask the database the same two questions each time, and they are most of what its calls cost.
  *
  * The price: what another process changes (a revoked key, a deleted board) counts here up to half a
@@ -53,15 +53,18 @@ export function createShortMemory(now: () => number = () => performance.now()): 
   };
 }
 
+/** What services do all the time: a credential that ended a moment ago may still do it once more. */
+const frequent: ReadonlySet<OperationId> = new Set<OperationId>(['callProcedure', 'createOperation']);
+
 type Authenticate = (request: Request) => Promise<Principal>;
 
-/** Authentication that remembers the callers of procedures, and notes what changes. */
+/** Authentication that remembers who calls procedures and makes operations, and notes what changes. */
 export function rememberCallers(
   memory: ShortMemory,
   authenticate: Authenticate,
 ): (request: Request, operationId: OperationId) => Promise<Principal> {
   return (request, operationId) => {
-    if (operationId === 'callProcedure') {
+    if (frequent.has(operationId)) {
       const { authorization } = request.headers;
       if (authorization === undefined) return authenticate(request);
       return memory.recall(`caller ${hashToken(authorization)}`, () => authenticate(request), isUsable);

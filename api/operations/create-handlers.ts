@@ -4,7 +4,8 @@ import type { Database } from '../../common/db/database.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { insertOperation } from '../../common/db/queries/operation-creation.ts';
 import { requireTargets, resolveTargets } from '../../common/db/queries/operation-targets.ts';
-import { takeOperationQuota } from '../../common/db/queries/quotas.ts';
+import { readQuotaLimits, takeOperationPlace } from '../../common/db/queries/quotas.ts';
+import type { QuotaLimits } from '../../common/db/quota-limits.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { WakeClient } from '../../common/wake/wake-client.ts';
 import { isReservedProcedure } from '../../common/wamp/uris.ts';
@@ -33,10 +34,12 @@ export function createOperationCreationHandlers(
     // Ahead of the transaction: what it would read, it would hold to while it waits for others.
     const planned = await planRequest(database, request);
     requirePlan(planned);
-    const answer = await createOnce(database, request, (manager) => {
-      const takeQuota = () => takeOperationQuota(manager, planned.tenantId, config.quotas);
-      return store(manager, request, planned, takeQuota);
-    });
+    const limits = await database.read((manager) =>
+      readQuotaLimits(manager, planned.tenantId, config.quotas),
+    );
+    const answer = await createOnce(database, request, (manager) =>
+      store(manager, request, { ...planned, limits }),
+    );
     const boards = planned.resolved.included.map(({ uuid }) => uuid);
     wake.wake({ operations: [answer.body.id], boards: planned.request.rollout ? [] : boards });
     return answer;
@@ -110,10 +113,9 @@ async function findTenant(
 async function store(
   manager: EntityManager,
   request: Creation,
-  { tenantId, request: order, resolved }: PlannedOperation,
-  takeQuota: () => Promise<void>,
+  { tenantId, limits, request: order, resolved }: PlannedOperation & { limits: QuotaLimits },
 ): Promise<Created<'createOperation'>> {
-  await takeQuota();
+  await takeOperationPlace(manager, tenantId, limits);
   const { id, events } = await insertOperation(manager, {
     ...order,
     tenantId,

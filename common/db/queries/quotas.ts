@@ -1,10 +1,11 @@
 /**
  * What a tenant may use and what it uses. Rows are counted where an index counts them; what passes
- * (operations, readings) is added up per day of UTC in `tenant_usage`.
+ * (readings, and operations where they are limited) is added up per day of UTC in `tenant_usage`.
  */
 import type { EntityManager } from 'typeorm';
 import { AppError } from '../../runtime/app-error.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
+import { timeUuid } from '../../runtime/time-uuid.ts';
 import { parseQuotaLimits, type QuotaLimits, type QuotaName } from '../quota-limits.ts';
 
 /** Days since 1970, as in `tenant_usage.day`. */
@@ -43,7 +44,12 @@ export async function readQuotas(
     boards: quota('boards', await countRows(manager, 'boards', tenantId)),
     schedules: quota('schedules', await countRows(manager, 'schedules', tenantId)),
     openOperations: quota('openOperations', await countOpenOperations(manager, tenantId, openLimit)),
-    operationsPerDay: quota('operationsPerDay', Number(usage?.operations ?? 0)),
+    operationsPerDay: quota(
+      'operationsPerDay',
+      limits.operationsPerDay === undefined
+        ? await countOperationsToday(manager, tenantId)
+        : Number(usage?.operations ?? 0),
+    ),
     readingsPerDay: quota('readingsPerDay', Number(usage?.readings ?? 0)),
   };
 }
@@ -65,6 +71,17 @@ async function countRows(
   const [row] = (await manager.query(`SELECT COUNT(*) AS used FROM ${table} WHERE tenant_id = ?`, [
     tenantId,
   ])) as { used: number | string }[];
+  return Number(row?.used ?? 0);
+}
+
+/** Where no limit asks for a counter. Ids begin with the time of their making. */
+async function countOperationsToday(manager: EntityManager, tenantId: string): Promise<number> {
+  const dayMs = 86_400_000;
+  const first = timeUuid(Math.floor(Date.now() / dayMs) * dayMs).slice(0, 13);
+  const [row] = (await manager.query(
+    'SELECT COUNT(*) AS used FROM operations WHERE tenant_id = ? AND id >= ?',
+    [tenantId, first],
+  )) as { used: number | string }[];
   return Number(row?.used ?? 0);
 }
 
@@ -97,28 +114,30 @@ export async function requirePlace(
 }
 
 /**
- * Counts one more operation of today. Throws AppError `too-many-requests` when the tenant has made as
- * many as it may on a day, and `quota-exceeded` when too many have not ended yet; the transaction is
- * to be rolled back then. Call it as the transaction's first statement: the row that it writes keeps
- * others of the tenant waiting, so that the limits hold exactly.
+ * Throws AppError `too-many-requests` when the tenant has made as many operations as it may on a day,
+ * and `quota-exceeded` when too many have not ended yet; the transaction is to be rolled back then.
+ * Call it as the transaction's first statement, with limits that were read before it: the row that it
+ * locks keeps others of the tenant waiting, so that the limits hold exactly. Without a limit nothing is
+ * counted and nobody waits.
  */
-export async function takeOperationQuota(
+export async function takeOperationPlace(
   manager: EntityManager,
   tenantId: string,
-  defaults: QuotaLimits,
+  limits: QuotaLimits,
 ): Promise<void> {
-  const result = (await manager.query(
-    `INSERT INTO tenant_usage (tenant_id, day, operations) VALUES (?, ${today}, 1)
-     ON DUPLICATE KEY UPDATE operations = LAST_INSERT_ID(operations + 1)`,
-    [tenantId],
-  )) as { insertId: number };
-  const limits = await readQuotaLimits(manager, tenantId, defaults);
-  const perDay = limits.operationsPerDay;
-  // No id: the row is new.
-  const made = result.insertId || 1;
-  if (perDay !== undefined && made > perDay) throw tooManyToday('operationsPerDay', perDay, made - 1);
-  const open = limits.openOperations;
+  const { operationsPerDay: perDay, openOperations: open } = limits;
+  if (perDay !== undefined) {
+    const result = (await manager.query(
+      `INSERT INTO tenant_usage (tenant_id, day, operations) VALUES (?, ${today}, 1)
+       ON DUPLICATE KEY UPDATE operations = LAST_INSERT_ID(operations + 1)`,
+      [tenantId],
+    )) as { insertId: number };
+    // No id: the row is new.
+    const made = result.insertId || 1;
+    if (made > perDay) throw tooManyToday('operationsPerDay', perDay, made - 1);
+  }
   if (open === undefined) return;
+  if (perDay === undefined) await manager.query('SELECT id FROM tenants WHERE id = ? FOR UPDATE', [tenantId]);
   const used = await countOpenOperations(manager, tenantId, open + 1);
   if (used >= open) throw exceeded('openOperations', open, used);
 }

@@ -1,10 +1,10 @@
 /** What tenants may use: limits of their own and of the installation, and exactly as many as they say. */
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, type Database } from '../../../common/db/database.ts';
-import { takeOperationQuota } from '../../../common/db/queries/quotas.ts';
+import { readQuotaLimits, takeOperationPlace } from '../../../common/db/queries/quotas.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
 import { createLogger } from '../../../common/runtime/logger.ts';
+import { timeUuid } from '../../../common/runtime/time-uuid.ts';
 import { startTestApi, type TestApi } from '../../harness/api.ts';
 
 let api: TestApi;
@@ -28,7 +28,7 @@ const day = () => Math.floor(Date.now() / 86_400_000);
 /** An operation of which only what quotas look at is told. */
 async function openOperation(tenant: string, state = 'active'): Promise<void> {
   await api.rows.insert('operations', {
-    id: randomUUID(),
+    id: timeUuid(),
     tenant_id: tenant,
     procedure_name: 'ping',
     kwargs: '{}',
@@ -44,7 +44,8 @@ async function openOperation(tenant: string, state = 'active'): Promise<void> {
 
 const take = (tenant: string) =>
   database
-    .transaction((manager) => takeOperationQuota(manager, tenant, {}))
+    .read((manager) => readQuotaLimits(manager, tenant, {}))
+    .then((limits) => database.transaction((manager) => takeOperationPlace(manager, tenant, limits)))
     .then(
       () => 'taken',
       (error: unknown) => (error instanceof AppError ? error : Promise.reject(error)),
@@ -70,7 +71,7 @@ describe('quotas', () => {
       boards: { limit: 3, used: 1 },
       schedules: none,
       openOperations: { limit: null, used: 2 },
-      operationsPerDay: { limit: null, used: 7 },
+      operationsPerDay: { limit: null, used: 3 },
       readingsPerDay: { limit: null, used: 9 },
     });
     const set = await call('PUT', path, { boards: 5, readingsPerDay: 0 });
