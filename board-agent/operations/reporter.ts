@@ -21,6 +21,7 @@ import { type Clock, pause } from '../clock.ts';
 import type { ArtifactStore } from './artifacts.ts';
 import { type Entry, hasUploads, reportOf } from './entry.ts';
 import type { Journal } from './journal.ts';
+import { parseAnswer } from './parse-answer.ts';
 import { upload } from './uploader.ts';
 
 export interface ReporterOptions {
@@ -49,6 +50,8 @@ export const reporterLimits = {
   /** Looked again without being woken. */
   restMs: 30_000,
   backoff: { baseMs: 1000, capMs: 60_000 },
+  /** How often an outcome is refused before something of it is left out. */
+  patience: 5,
 } as const;
 
 interface Delay {
@@ -109,8 +112,8 @@ export function createReporter(options: ReporterOptions): Reporter {
 
   async function report(batch: readonly Entry[]): Promise<void> {
     const request = { journalEpoch: journal.epoch(), reports: batch.map(reportOf) };
-    const answer = parseResultAnswer(await options.sendReports(request, reporterLimits.timeoutMs));
-    const acknowledged = new Set(answer.acknowledged);
+    const answer = await options.sendReports(request, reporterLimits.timeoutMs);
+    const acknowledged = new Set(parseAnswer(answer, parseResultAnswer).acknowledged);
     for (const entry of batch) {
       const { operationId, attempt } = entry;
       if (!acknowledged.has(operationId)) {
@@ -136,6 +139,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       try {
         await report(batch);
         failures = 0;
+        size = Math.min(operationLimits.reports, size * 2);
         await new Promise((resolve) => setImmediate(resolve));
       } catch (error) {
         if (signal.aborted) return;

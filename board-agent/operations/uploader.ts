@@ -14,6 +14,7 @@ import {
 } from '../../common/wamp/operations.ts';
 import type { ArtifactStore } from './artifacts.ts';
 import type { Entry } from './entry.ts';
+import { parseAnswer } from './parse-answer.ts';
 
 export interface UploadOptions {
   files: Pick<ArtifactStore, 'open'>;
@@ -94,7 +95,7 @@ async function sendFile(
   const request = { operationId, attempt, artifact, ...(schedule && { schedule }) };
   const ask = async (chunk: Pick<ArtifactChunk, 'offset' | 'data'>): Promise<ArtifactAnswer> => {
     if (signal.aborted) throw new AppError('unavailable', 'offline');
-    return parseArtifactAnswer(await put({ ...request, ...chunk }, chunkTimeoutMs));
+    return parseAnswer(await put({ ...request, ...chunk }, chunkTimeoutMs), parseArtifactAnswer);
   };
   const buffer = Buffer.alloc(operationLimits.chunkBytes);
   let answer = await ask({ offset: 0 });

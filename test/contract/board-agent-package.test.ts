@@ -37,6 +37,7 @@ describe('the packed board agent', () => {
       'settings.schema.json',
       'dist/boardwalk-agent.service',
       'dist/common/wamp/uris.js',
+      'dist/common/operations/schedule-times.js',
     ])
       expect({ file, there: existsSync(join(root, file)) }).toEqual({ file, there: true });
     for (const path of ['main.ts', 'dist/common/db', 'dist/test'])

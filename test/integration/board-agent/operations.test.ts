@@ -4,12 +4,17 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { enrol } from '../../../board-agent/commands/enrol.ts';
 import { readStatus } from '../../../board-agent/commands/status.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../../common/runtime/guards.ts';
-import { type BoardSchedule, scheduledOperationId } from '../../../common/wamp/operations.ts';
+import {
+  type BoardSchedule,
+  endedReportStates,
+  scheduledOperationId,
+} from '../../../common/wamp/operations.ts';
 import { startCrossbar, type TestCrossbar } from '../../harness/crossbar.ts';
 import { startFaultyProxy } from '../../harness/faulty-proxy.ts';
 import { repositoryRoot } from '../../harness/tools.ts';
@@ -252,6 +257,39 @@ describe('operations on an agent process', () => {
       server.routerUrls = [router.url];
       await proxy.close();
     }
+  });
+
+  it('take effect once each, however often they are sent and the agent is killed', async () => {
+    const ids = Array.from({ length: 40 }, () => randomUUID());
+    const ends = new Map<string, string>();
+    const journals = new Map<string, string>();
+    const deliver = async (operationId: string) => {
+      const journalEpoch = journals.get(operationId);
+      const { report, journalEpoch: of } = await server.run(boardUuid, {
+        ...{ operationId, procedure: 'hv.step', kwargs: { seconds: 0.02 }, inlineMs: 100 },
+        ...(journalEpoch && { journalEpoch }),
+      });
+      journals.set(operationId, of);
+      if (report && endedReportStates.has(report.state)) ends.set(operationId, report.state);
+    };
+    for (let round = 0; ends.size < ids.length; round += 1) {
+      expect(round).toBeLessThan(20);
+      await start();
+      const open = ids.filter((each) => !ends.has(each));
+      const deliveries = Promise.allSettled(open.flatMap((each) => [deliver(each), deliver(each)]));
+      // Each round lives a little longer, so that the last ones end.
+      await Promise.race([deliveries, sleep(30 + 60 * round)]);
+      await end('SIGKILL');
+      await deliveries;
+    }
+    const counts = new Map<string, number>();
+    for (const { operationId } of executions()) counts.set(operationId, (counts.get(operationId) ?? 0) + 1);
+    expect(Math.max(...counts.values())).toBe(1);
+    for (const [operationId, state] of ends) {
+      expect(['succeeded', 'interrupted']).toContain(state);
+      if (state === 'succeeded') expect(counts.get(operationId)).toBe(1);
+    }
+    expect([...ends.values()]).toContain('succeeded');
   });
 
   it('keep the memory of the agent within its bounds', async () => {

@@ -104,7 +104,7 @@ describe('the reporter', () => {
     await ended(board, 'poison', { operationId: id });
     for (let count = 0; count < 10; count += 1) await ended(board, count);
     board.goOnline();
-    for (let turn = 0; turn < 40; turn += 1) await board.clock.advance(1000);
+    for (let turn = 0; turn < 60; turn += 1) await board.clock.advance(1000);
     expect(board.operations.stats().unacknowledged).toBe(0);
     const last = board.server.reports.filter((each) => each.operationId === id).at(-1);
     expect(last).toMatchObject({
@@ -112,6 +112,16 @@ describe('the reporter', () => {
       progress: { message: 'the server would not take all of its outcome: bad' },
     });
     expect(last?.result).toBeUndefined();
+  });
+
+  it('leaves nothing out because of an answer that it cannot read', async () => {
+    const board = createTestBoard();
+    board.server.onReports = () => ({ acknowledged: 'all' });
+    await ended(board, 'precious', { operationId: id });
+    board.goOnline();
+    await board.clock.advance(600_000);
+    expect(board.server.reports.length).toBeGreaterThan(6);
+    expect(board.server.reports.at(-1)).toMatchObject({ result: 'precious' });
   });
 
   it('an acknowledgement of an older attempt does not count for the newer', async () => {
