@@ -1,6 +1,8 @@
 /** What is done to operations that are there: cancel, retry, resolve, and the steps of rollouts. */
 import type { Database } from '../../common/db/database.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
+import { findChosenBoards } from '../../common/db/queries/open-targets.ts';
+import { cancelTargets, stopPreparing, stopRollout } from '../../common/db/queries/operation-cancel.ts';
 import { commandRollout } from '../../common/db/queries/rollouts.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { WakeClient } from '../../common/wake/wake-client.ts';
@@ -9,8 +11,6 @@ import type { ApiDeps } from '../deps.ts';
 import type { ApiRequest, HandlersOf, Schemas } from '../http/operation.ts';
 import { getOperationAccess, type OperationAccess } from './access.ts';
 import { evidenceOf } from './actor.ts';
-import { cancelTargets, stopPreparing, stopRollout } from './cancel.ts';
-import { findChosenBoards } from './open-targets.ts';
 import { readOperation } from './operation-queries.ts';
 import { parseDeadline } from './operation-request.ts';
 import { askJournals } from './resolve.ts';

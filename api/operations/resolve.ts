@@ -5,10 +5,10 @@
  */
 import type { Database } from '../../common/db/database.ts';
 import { readyBoards } from '../../common/db/queries/board-queues.ts';
+import { changeSelected } from '../../common/db/queries/open-targets.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { OperationAccess } from './access.ts';
-import { changeSelected } from './open-targets.ts';
 
 /** Answers the boards that are to be asked. Throws AppError `conflict` when no target is unknown. */
 export async function askJournals(

@@ -3,12 +3,12 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { readyBoards } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
+import { changeSelected, type FoundTarget, settleOperation } from '../../common/db/queries/open-targets.ts';
 import type { TargetChange } from '../../common/db/queries/operation-changes.ts';
 import type { OperationState, TargetState } from '../../common/operations/states.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { OperationAccess } from './access.ts';
-import { changeSelected, type FoundTarget, settleOperation } from './open-targets.ts';
 import { fault } from './operation-request.ts';
 
 export interface RetryOptions {

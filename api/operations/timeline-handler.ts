@@ -1,12 +1,12 @@
 /** `GET /v1/operations/{operation}/timeline`: what happened, and why it waits now. */
 import type { EntityManager } from 'typeorm';
+import { findChosenBoards } from '../../common/db/queries/open-targets.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { parseJson } from '../boards/board-queries.ts';
 import type { ApiDeps } from '../deps.ts';
 import type { HandlersOf, Schemas } from '../http/operation.ts';
 import { type PageRequest, pageRequest, toPage } from '../http/paging.ts';
 import { getOperationAccess } from './access.ts';
-import { findChosenBoards } from './open-targets.ts';
 import { explainWaiting } from './waiting.ts';
 import { findWaitingFacts } from './waiting-queries.ts';
 

@@ -1,15 +1,11 @@
 /** Targets that are to be changed by hand: found in parts, so that no transaction grows with the operation. */
 import type { EntityManager } from 'typeorm';
-import type { Database } from '../../common/db/database.ts';
-import { appendEvents } from '../../common/db/queries/events.ts';
-import {
-  changeTargets,
-  endOperations,
-  type TargetChange,
-} from '../../common/db/queries/operation-changes.ts';
-import type { TargetState } from '../../common/operations/states.ts';
-import { AppError } from '../../common/runtime/app-error.ts';
-import { isUuid } from '../../common/runtime/guards.ts';
+import type { TargetState } from '../../operations/states.ts';
+import { AppError } from '../../runtime/app-error.ts';
+import { isUuid } from '../../runtime/guards.ts';
+import type { Database } from '../database.ts';
+import { appendEvents } from './events.ts';
+import { changeTargets, endOperations, type TargetChange } from './operation-changes.ts';
 
 export interface FoundTarget {
   boardUuid: string;

@@ -3,15 +3,14 @@
  * counts. A rollout lets no further boards in from the first moment on.
  */
 import type { EntityManager } from 'typeorm';
-import type { Database } from '../../common/db/database.ts';
-import { readyBoards } from '../../common/db/queries/board-queues.ts';
-import { appendEvents } from '../../common/db/queries/events.ts';
-import { insertOperationEvents, type TargetChange } from '../../common/db/queries/operation-changes.ts';
-import { commandRollout } from '../../common/db/queries/rollouts.ts';
-import { AppError } from '../../common/runtime/app-error.ts';
-import type { JsonObject } from '../../common/runtime/guards.ts';
-import type { OperationAccess } from './access.ts';
+import { AppError } from '../../runtime/app-error.ts';
+import type { JsonObject } from '../../runtime/guards.ts';
+import type { Database } from '../database.ts';
+import { readyBoards } from './board-queues.ts';
+import { appendEvents } from './events.ts';
 import { changeSelected, type FoundTarget, settleOperation } from './open-targets.ts';
+import { insertOperationEvents, type TargetChange } from './operation-changes.ts';
+import { commandRollout } from './rollouts.ts';
 
 const openStates = ['queued', 'dispatched', 'accepted', 'running'] as const;
 
@@ -27,7 +26,7 @@ export interface CancelOptions {
  */
 export async function cancelTargets(
   database: Database,
-  operation: OperationAccess,
+  operation: { id: string },
   { boards, evidence }: CancelOptions,
 ): Promise<{ told: string[]; ended: boolean }> {
   const told: string[] = [];
@@ -70,7 +69,7 @@ function cancellationOf(target: FoundTarget, evidence: JsonObject): TargetChange
  */
 export async function stopPreparing(
   database: Database,
-  { id, tenantId }: OperationAccess,
+  { id, tenantId }: { id: string; tenantId: string },
   { boards, evidence }: CancelOptions,
 ): Promise<boolean> {
   if (boards !== null)
