@@ -226,7 +226,10 @@ export const WebhookEntity = new EntitySchema<Webhook>({
     createdAt: time('created_at'),
     updatedAt: time('updated_at'),
   },
-  indices: [{ name: 'uq_webhooks_name', columns: ['tenantId', 'name'], unique: true }],
+  indices: [
+    { name: 'uq_webhooks_name', columns: ['tenantId', 'name'], unique: true },
+    { name: 'ix_webhooks_state', columns: ['state'] },
+  ],
   foreignKeys: ofTenant('fk_webhooks_tenant'),
 });
 
@@ -240,6 +243,8 @@ export interface WebhookDelivery {
   state: string;
   attempts: number;
   nextAt: Date | null;
+  /** No attempt is made after this. */
+  giveUpAt: Date;
   /** HTTP status of the last attempt. */
   status: number | null;
   error: string | null;
@@ -260,6 +265,7 @@ export const WebhookDeliveryEntity = new EntitySchema<WebhookDelivery>({
     state: ascii('state', 20),
     attempts: whole('attempts', { default: 0 }),
     nextAt: time('next_at', nullable),
+    giveUpAt: time('give_up_at'),
     status: { name: 'status', type: 'smallint', unsigned: true, nullable: true },
     error: text('error', 300, nullable),
     durationMs: whole('duration_ms', nullable),
@@ -268,7 +274,8 @@ export const WebhookDeliveryEntity = new EntitySchema<WebhookDelivery>({
   },
   indices: [
     { name: 'uq_webhook_deliveries_event', columns: ['webhookId', 'eventId'], unique: true },
-    { name: 'ix_webhook_deliveries_due', columns: ['state', 'nextAt'] },
+    { name: 'ix_webhook_deliveries_due', columns: ['webhookId', 'state', 'nextAt'] },
+    { name: 'ix_webhook_deliveries_log', columns: ['webhookId', 'id'] },
     { name: 'ix_webhook_deliveries_created', columns: ['createdAt'] },
   ],
   foreignKeys: [
