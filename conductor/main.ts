@@ -99,6 +99,8 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
       metrics,
       artifacts: config.artifactDir === undefined ? undefined : createArtifactStore(config.artifactDir),
       onQueued: () => engine.wake(),
+      quotas: config.quotas,
+      relay,
     }),
     onRun: metrics.recordRun,
   });

@@ -15,6 +15,8 @@ export interface ConductorMetrics {
   /** Boards whose turn it is and that nobody has taken, of the first 10,000 in the queue. */
   queueDepth: Gauge<'lane'>;
   engine: EngineObserver;
+  /** Due times of schedules, by what became of them. */
+  scheduleRuns: Counter<'outcome'>;
 }
 
 export function createMetrics(): ConductorMetrics {
@@ -68,6 +70,12 @@ export function createMetrics(): ConductorMetrics {
     dirtyHours: new Gauge({
       name: 'boardwalk_rollup_backlog_hours',
       help: 'Hours of streams that are over and not rolled up, as of the last run here',
+      registers,
+    }),
+    scheduleRuns: new Counter({
+      name: 'boardwalk_schedule_runs_total',
+      help: 'Due times of schedules that this conductor dealt with',
+      labelNames: ['outcome'],
       registers,
     }),
     partitionDaysAhead: new Gauge({

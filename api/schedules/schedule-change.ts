@@ -8,7 +8,7 @@ import { nextDue } from '../../common/operations/schedule-times.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { ScheduleTiming } from '../../common/wamp/operations.ts';
 import type { Schemas } from '../http/operation.ts';
-import { checkOffline, shifted } from './schedule-request.ts';
+import { checkJitter, checkOffline, shifted } from './schedule-request.ts';
 import type { ScheduleValues } from './schedule-rows.ts';
 
 /** Of a creation or a change, parsed; what is left out stays. */
@@ -59,6 +59,7 @@ export function changedSchedule(row: Kept, fields: ScheduleFields, now: number):
     offline: fields.offline ?? row.offline,
   };
   if (values.offline) checkOffline(values.operation);
+  checkJitter(values);
   const state = row.state === 'ended' && fields.timing !== undefined ? 'active' : row.state;
   if (state !== 'active') return { ...values, state, nextAt: null };
   const dueAt = nextDue(values.timing, now);

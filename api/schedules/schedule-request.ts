@@ -66,6 +66,21 @@ export function checkOffline({ delivery, attempts }: ScheduledOperation): void {
   if (attempts !== 1) throw fault('/operation/attempts', 'must be 1 for an offline schedule');
 }
 
+/** What begins after its deadline is never done. */
+export function checkJitter({
+  jitterSeconds,
+  operation,
+}: {
+  jitterSeconds: number;
+  operation: ScheduledOperation;
+}): void {
+  if (jitterSeconds >= operation.deadlineSeconds)
+    throw fault(
+      '/jitterSeconds',
+      `must be below the operation's deadlineSeconds, ${operation.deadlineSeconds}`,
+    );
+}
+
 /** Faults of the operation's parser stand below `pointer` here. */
 export function below<T>(pointer: string, work: () => T): T {
   try {

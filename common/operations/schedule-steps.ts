@@ -65,18 +65,3 @@ export function nextStep(
     return { kind: 'miss', firstAt: nextAt, dueAt: nextAt, count: 1, nextAt: nextDue(timing, now) };
   return { kind: 'fire', dueAt: first, isLate: now - first > onTimeMs, nextAt: nextDue(timing, first) };
 }
-
-export type OverlapDecision =
-  | { kind: 'create' }
-  | { kind: 'skip'; because: string }
-  | { kind: 'cancel'; operations: readonly string[] };
-
-/** @param open ids of operations of the schedule that have not ended, newest first */
-export function decideOverlap(
-  overlap: 'skip' | 'queue' | 'cancel-previous',
-  open: readonly string[],
-): OverlapDecision {
-  const [newest] = open;
-  if (newest === undefined || overlap === 'queue') return { kind: 'create' };
-  return overlap === 'skip' ? { kind: 'skip', because: newest } : { kind: 'cancel', operations: open };
-}

@@ -1,8 +1,11 @@
 /** Every task of the conductor, with its rhythm. */
 import type { ArtifactStore } from '../../common/artifacts/store.ts';
+import type { QuotaLimits } from '../../common/db/quota-limits.ts';
+import type { RelayClient } from '../../common/relay/relay-client.ts';
 import type { Rules } from '../config.ts';
 import type { ConductorMetrics } from '../metrics.ts';
 import type { Task } from '../scheduler.ts';
+import { createScheduleTasks } from '../schedules/tasks.ts';
 import { clearExpired } from './cleanup.ts';
 import { clearDeletedBoards } from './deleted-boards.ts';
 import { endLapsedSessions } from './heartbeats.ts';
@@ -18,14 +21,17 @@ const minute = 60 * second;
 
 export interface TaskParts {
   rules: Rules;
-  metrics: Pick<ConductorMetrics, 'dirtyHours' | 'partitionDaysAhead'>;
+  metrics: Pick<ConductorMetrics, 'dirtyHours' | 'partitionDaysAhead' | 'scheduleRuns'>;
+  quotas: QuotaLimits;
+  relay: Pick<RelayClient, 'call'>;
   /** undefined = this installation keeps no artifacts. */
   artifacts: ArtifactStore | undefined;
   /** Boards have got something to do. */
   onQueued: () => void;
 }
 
-export function createTasks({ rules, metrics, artifacts, onQueued }: TaskParts): readonly Task[] {
+export function createTasks(parts: TaskParts): readonly Task[] {
+  const { rules, metrics, artifacts, onQueued } = parts;
   const { graceMs } = rules;
   return [
     { name: 'liveness', everyMs: 2 * second, leaseSeconds: 6, run: checkLiveness },
@@ -43,6 +49,7 @@ export function createTasks({ rules, metrics, artifacts, onQueued }: TaskParts):
       leaseSeconds: 30,
       run: (context) => rollDirtyHours(context, metrics),
     },
+    ...createScheduleTasks(parts),
     { name: 'cleanup', everyMs: minute, run: (context) => clearExpired(context, rules) },
     { name: 'operation-retention', everyMs: 10 * minute, run: (context) => trimOperations(context, rules) },
     { name: 'artifacts', everyMs: 10 * minute, run: (context) => trimArtifacts(context, artifacts) },

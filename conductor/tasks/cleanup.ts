@@ -31,12 +31,13 @@ export function listExpiries(rules: Retention): Expiry[] {
     { table: 'api_keys', column: 'expires_at', keepSeconds: 30 * day },
     { table: 'api_keys', column: 'revoked_at', keepSeconds: 30 * day },
     { table: 'board_sessions', column: 'ended_at', keepSeconds: 90 * day },
+    { table: 'schedule_runs', column: 'at', keepSeconds: 30 * day },
     // One a second is written; what failed is of interest for longer.
     {
       table: 'task_runs',
       column: 'started_at',
       keepSeconds: day,
-      where: "outcome = 'done' AND task IN ('operations', 'liveness')",
+      where: "outcome = 'done' AND task IN ('operations', 'liveness', 'schedules')",
     },
     { table: 'task_runs', column: 'started_at', keepSeconds: 7 * day },
     { table: 'schedule_runs', column: 'at', keepSeconds: 30 * day },

@@ -98,6 +98,7 @@ describe('a schedule', () => {
     ['an unknown zone', { timing: { cron: '* * * * *', timeZone: 'Mars/Olympus' } }, 400, '/timing/timeZone'],
     ['a zone without a cron', { timing: { everySeconds: 5, timeZone: 'UTC' } }, 400, '/timing/timeZone'],
     ['a time that has passed', { timing: { at: '2020-01-01T00:00:00Z' } }, 400, '/timing/at'],
+    ['a jitter beyond the deadline', { jitterSeconds: 3600 }, 400, '/jitterSeconds'],
     ['a leap second', { timing: { at: '2030-06-30T23:59:60Z' } }, 400, '/timing/at'],
     [
       'a window without length',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decideOverlap, nextStep, type ScheduleStep } from '../../../../common/operations/schedule-steps.ts';
+import { nextStep, type ScheduleStep } from '../../../../common/operations/schedule-steps.ts';
 import type { ScheduleCatchUp, ScheduleTiming } from '../../../../common/wamp/operations.ts';
 
 const minute = 60_000;
@@ -124,15 +124,5 @@ describe('after an outage of three hours', () => {
     expect(fired).toHaveLength(1);
     expect(missed).toBeGreaterThan(1900);
     expect(performance.now() - startedAt).toBeLessThan(2000);
-  });
-});
-
-describe('an operation of the due time before that has not ended', () => {
-  it('is what the rule decides on', () => {
-    for (const rule of ['skip', 'queue', 'cancel-previous'] as const)
-      expect(decideOverlap(rule, [])).toEqual({ kind: 'create' });
-    expect(decideOverlap('queue', ['b', 'a'])).toEqual({ kind: 'create' });
-    expect(decideOverlap('skip', ['b', 'a'])).toEqual({ kind: 'skip', because: 'b' });
-    expect(decideOverlap('cancel-previous', ['b', 'a'])).toEqual({ kind: 'cancel', operations: ['b', 'a'] });
   });
 });
