@@ -21,6 +21,8 @@ export interface ApiConfig {
   trustedProxies: string[];
   /** Of tenants that have no limits of their own. */
   quotas: QuotaLimits;
+  /** Where files of operations are, shared with conductor and wamp-agents; none = downloads are refused. */
+  artifactDir: string | undefined;
   logLevel: LogLevel;
 }
 
@@ -37,6 +39,7 @@ export function loadApiConfig(env: Env): ApiConfig {
     publicUrl: reader.optional('BOARDWALK_PUBLIC_URL'),
     trustedProxies: reader.list('BOARDWALK_TRUSTED_PROXIES', []),
     quotas: readQuotaDefaults(reader),
+    artifactDir: reader.optional('BOARDWALK_ARTIFACT_DIR'),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   for (const fault of faultsOf(config)) reader.fault(fault);

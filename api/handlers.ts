@@ -3,6 +3,7 @@ import { findLiveConductors } from '../common/db/queries/conductors.ts';
 import { findLiveAgents } from '../common/db/queries/wamp-agents.ts';
 import { createAgentDirectory } from '../common/relay/agent-directory.ts';
 import { createWakeClient } from '../common/wake/wake-client.ts';
+import { createArtifactHandlers } from './artifacts/handlers.ts';
 import { createAuditHandlers } from './audit/handlers.ts';
 import { createAuthHandlers } from './auth/handlers.ts';
 import { createBoardSessions } from './boards/board-sessions.ts';
@@ -48,6 +49,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createFleetHandlers(deps),
     ...createScheduleHandlers(deps),
     ...createOperationHandlers(deps, wake),
+    ...createArtifactHandlers(deps),
     ...createReadingsHandlers(deps),
     ...createRelayedHandlers(deps, { directory, memory }),
   };

@@ -92,6 +92,9 @@ const matrix: Record<string, string> = {
   getOperation: '- -++++ ++++',
   listOperationTargets: '- -++++ ++++',
   getOperationTimeline: '- -++++ ++++',
+  listArtifacts: '- -++++ ++++',
+  getArtifact: '- -++++ ++++',
+  downloadArtifact: '- -++++ ++++',
   cancelOperation: '- --+++ -+++',
   retryOperation: '- --+++ -+++',
   resolveOperation: '- --+++ -+++',
@@ -235,7 +238,7 @@ async function makeFleet(tenantId: string): Promise<string> {
   return id;
 }
 
-const operationPath = /Operation(Targets|Timeline)?$/;
+const operationPath = /(Operation(Targets|Timeline)?|listArtifacts)$/;
 
 /** What it takes for a change of an operation to be possible. */
 const standings: Record<string, { target?: string; rollout?: string }> = {
@@ -279,7 +282,7 @@ async function call(operationId: string, column: Column): Promise<Answer> {
   const operation = operations.find((each) => each.operationId === operationId);
   if (!operation) throw new Error(`no such operation: ${operationId}`);
   const target = await makeTarget(operationId);
-  const places: Record<string, string> = { ...target, unique: '', procedure: 'ping' };
+  const places: Record<string, string> = { ...target, unique: '', procedure: 'ping', artifact: randomUUID() };
   const path = operation.path.replaceAll(/\{(\w+)\}/g, (_whole, name: string) => places[name] ?? '');
   const token = await tokenOf(column, operationId, target);
   const body = bodies[operationId]?.(target);

@@ -1,6 +1,7 @@
 /** What tests of operations begin with, and how they play the conductor: by rows. */
 import { randomUUID } from 'node:crypto';
 import type { ResultSetHeader, RowDataPacket } from 'mysql2/promise';
+import type { ApiConfig } from '../../../api/config.ts';
 import type { ProcedureContract } from '../../../common/wamp/contract.ts';
 import { type Answer, type RequestOptions, startTestApi, type TestApi } from '../../harness/api.ts';
 
@@ -34,8 +35,8 @@ const contracts: ProcedureContract[] = [
   },
 ];
 
-export async function startOperationsApi(): Promise<OperationsApi> {
-  const api = await startTestApi();
+export async function startOperationsApi(config: Partial<ApiConfig> = {}): Promise<OperationsApi> {
+  const api = await startTestApi(config);
   const tenant = await api.rows.tenant();
   const { token } = await api.rows.user({ memberships: { [tenant]: 'manager_iot_project' } });
   const post: OperationsApi['post'] = (path, body, options = {}) =>
