@@ -22,6 +22,20 @@ export function reportError(error: unknown): ReportError {
   return { code, message: fitText(messageOf(error), messageLength), ...(details && { details }) };
 }
 
+/** It had to be ended. `stillRunning`: it goes on, and may yet have its effect. */
+export function overdueError(procedure: string, stillRunning: boolean): ReportError {
+  return {
+    code: 'deadline-exceeded',
+    message: `'${procedure}' had not ended at the deadline`,
+    ...(stillRunning && { details: { stillRunning } }),
+  };
+}
+
+/** It was told to stop, and did: with whatever error it says so. */
+export function cancelledError(error: ReportError | undefined): ReportError {
+  return { code: 'cancelled', message: error?.message ?? 'cancelled on the board' };
+}
+
 function fitDetails(details: JsonObject): JsonObject | undefined {
   try {
     const text = JSON.stringify(details);

@@ -15,7 +15,7 @@ import type { ServerClock } from '../server-clock.ts';
 import { type Entry, isEnded } from './entry.ts';
 import { type ArtifactKeeper, type Execution, execute } from './execution.ts';
 import type { Journal } from './journal.ts';
-import { reportError } from './outcome.ts';
+import { cancelledError, overdueError, reportError } from './outcome.ts';
 import { recover } from './recovery.ts';
 
 export interface QueueOptions {
@@ -211,9 +211,9 @@ export function createQueue(options: QueueOptions): Queue {
     if (stuck.delete(active)) {
       pump();
     } else if (active.overdue) {
-      end(active, { state: 'failed', error: overdueError(active.entry, false) });
+      end(active, { state: 'failed', error: overdueError(active.entry.procedure, false) });
     } else if (threw && active.entry.cancelRequested) {
-      end(active, { ...outcome, state: 'cancelled' });
+      end(active, { ...outcome, state: 'cancelled', error: cancelledError(outcome.error) });
     } else if (threw && stopping) {
       // It stays `running` in the journal: the next start decides by its contract.
       active.phase = 'ended';
@@ -226,7 +226,7 @@ export function createQueue(options: QueueOptions): Queue {
   function onDeadline(active: Active): void {
     if (active.phase === 'waiting') {
       const begun = active.entry.runs > 0;
-      const error = overdueError(active.entry, false);
+      const error = overdueError(active.entry.procedure, false);
       end(active, begun ? { state: 'failed', error } : { state: 'expired' });
       return;
     }
@@ -237,7 +237,7 @@ export function createQueue(options: QueueOptions): Queue {
       // What runs again without harm leaves no question open.
       end(active, {
         state: 'failed',
-        error: overdueError(active.entry, active.entry.safety !== 'idempotent'),
+        error: overdueError(active.entry.procedure, active.entry.safety !== 'idempotent'),
       });
     });
   }
@@ -297,13 +297,5 @@ export function createQueue(options: QueueOptions): Queue {
       for (const { entry } of actives.values()) journal.put(entry);
       journal.commit();
     },
-  };
-}
-
-function overdueError(entry: Entry, stillRunning: boolean): ReportError {
-  return {
-    code: 'deadline-exceeded',
-    message: `'${entry.procedure}' had not ended at the deadline`,
-    ...(stillRunning && { details: { stillRunning } }),
   };
 }

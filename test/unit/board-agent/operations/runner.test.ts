@@ -234,6 +234,7 @@ describe('cancelling', () => {
     await board.clock.advance(1000);
     const { reports, missing } = await answer;
     expect(reports.map((each) => each.state)).toEqual(['cancelled', 'running', 'cancelled']);
+    expect(reports[0]?.error).toEqual({ code: 'cancelled', message: 'the operation was cancelled' });
     expect(missing).toEqual([unknown]);
     expect(readStored(board)[waits]).toBe('cancelled');
     board.runs[1]?.resolve('done all the same');
