@@ -1896,7 +1896,7 @@ export interface components {
             /** @description Why it is not done yet, in words; at most 100 lines. */
             waiting: {
                 board: string | null;
-                /** @description Such as `board-offline`, `window`, `wave`, `approval`, `paused`, `back-off`, `order`, `rate`, `running`, `journal`. */
+                /** @description Such as `board-offline`, `window`, `wave`, `approval`, `paused`, `back-off`, `not-before`, `order`, `rate`, `running`, `journal`. */
                 reason: string;
                 text: string;
                 until?: components["schemas"]["MaybeTime"];

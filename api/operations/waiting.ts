@@ -146,11 +146,13 @@ function explainQueued(
   const here = (reason: string, text: string): WaitingLine => ({ board, reason, text });
   if (isHeld || opensAt !== undefined) return undefined;
   if (cancelRequested) return here('cancelling', `${name} is about to be cancelled`);
-  if (notBefore && notBefore.getTime() > now)
-    return {
-      ...here('back-off', `attempt ${Math.max(1, attempt)} on ${name} waits until ${clock(notBefore)}`),
-      until: notBefore.toISOString(),
-    };
+  if (notBefore && notBefore.getTime() > now) {
+    const until = notBefore.toISOString();
+    // Before any attempt it is the schedule that spreads its boards' beginnings.
+    if (attempt === 0)
+      return { ...here('not-before', `${name} is not sent it before ${clock(notBefore)}`), until };
+    return { ...here('back-off', `attempt ${attempt} on ${name} waits until ${clock(notBefore)}`), until };
+  }
   if (away) return here('board-offline', away);
   if (behind !== null) return here('order', `it waits for operation ${behind} on ${name}`);
   return here('queue', `${name} is online and is sent it next`);
@@ -179,6 +181,7 @@ const summaries: Record<string, (boards: number) => string> = {
   'board-offline': (n) => `and ${more(n)} ${are(n)} offline`,
   journal: (n) => `and what became of it on ${more(n)} is unknown`,
   'back-off': (n) => `and ${more(n)} ${n === 1 ? 'waits' : 'wait'} for another attempt`,
+  'not-before': (n) => `and ${more(n)} ${n === 1 ? 'begins' : 'begin'} later`,
   order: (n) => `and ${more(n)} ${are(n)} busy with other operations`,
   dispatched: (n) => `and ${more(n)} ${n === 1 ? 'has' : 'have'} not answered yet`,
   running: (n) => `and ${more(n)} ${n === 1 ? 'has' : 'have'} it`,

@@ -342,3 +342,66 @@ describe('targets', () => {
     expect(seen).toEqual(boards);
   });
 });
+
+describe('ten thousand boards', () => {
+  it('are planned within two seconds, and their operation is made with its targets left to a conductor', async () => {
+    const tenant = await ops.api.rows.tenant();
+    const { token } = await ops.api.rows.user({ memberships: { [tenant]: 'manager_iot_project' } });
+    const now = new Date();
+    const boards = Array.from({ length: 10_000 }, (_, index) => [
+      randomUUID(),
+      tenant,
+      `gw-${String(index).padStart(5, '0')}`,
+      index % 2 === 0 ? 'online' : 'offline',
+      `hash-${index % 20}`,
+      now,
+      now,
+    ]);
+    for (let from = 0; from < boards.length; from += 2000) {
+      const part = boards.slice(from, from + 2000);
+      await ops.api.connection.query(
+        'INSERT INTO boards (uuid, tenant_id, name, status, contracts_hash, created_at, updated_at) VALUES ?',
+        [part],
+      );
+      await ops.api.connection.query(
+        'INSERT INTO procedure_contracts (board_uuid, name, contract) VALUES ?',
+        [part.map(([uuid]) => [uuid, 'reboot', '{"name":"reboot","safety":"journaled"}'])],
+      );
+      await ops.api.connection.query(
+        'INSERT INTO board_labels (board_uuid, tenant_id, label_key, label_value) VALUES ?',
+        [part.map(([uuid]) => [uuid, tenant, 'site', 'lyon'])],
+      );
+    }
+    const body = {
+      procedure: 'reboot',
+      target: { selector: 'site=lyon' },
+      delivery: 'rollout',
+      rollout: { waves: [{ count: 10 }, { percent: 1 }, { percent: 100 }], rate: { perMinute: 600 } },
+    };
+    const startedAt = performance.now();
+    const plan = await ops.post('/v1/operations/plan', body, { token });
+    expect(performance.now() - startedAt).toBeLessThan(2000);
+    expect(plan.body).toMatchObject({
+      count: 10_000,
+      online: 5000,
+      waves: [10, 100, 9890],
+      expectedSeconds: 1000,
+    });
+    expect(plan.body.targets).toHaveLength(100);
+    const made = await ops.post('/v1/operations', { ...body, plan: plan.body.hash }, { token });
+    expect(made.body).toMatchObject({
+      state: 'preparing',
+      targetCount: 10_000,
+      counts: { queued: 10_000 },
+      targets: [],
+    });
+    const [row] = await ops.rows('SELECT pending_boards AS boards FROM operations WHERE id = ?', [
+      made.body.id,
+    ]);
+    const pending = typeof row?.boards === 'string' ? JSON.parse(row.boards) : row?.boards;
+    expect(pending.slice(0, 3)).toEqual(boards.slice(0, 3).map(([uuid]) => uuid));
+    const path = `/v1/operations/${made.body.id}`;
+    const timeline = await ops.api.request(`${path}/timeline`, { token });
+    expect(timeline.body.waiting[0].text).toBe('its targets are being written: 0 of 10000 so far');
+  }, 60_000);
+});

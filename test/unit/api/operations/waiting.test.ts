@@ -76,6 +76,12 @@ describe('the line of a board', () => {
     ]);
   });
 
+  it('says when it begins, when it is set to begin later', () => {
+    expect(textOf({ notBefore: new Date(now + 30_000) })).toEqual([
+      'board pump-7 is not sent it before 2026-11-25T14:05:41Z',
+    ]);
+  });
+
   it('says which operation is in front of it', () => {
     expect(textOf({ behind: 'other' })).toEqual(['it waits for operation other on board pump-7']);
     expect(textOf({})).toEqual(['board pump-7 is online and is sent it next']);
