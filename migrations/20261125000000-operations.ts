@@ -89,8 +89,7 @@ const tables: readonly [name: string, definition: string][] = [
      fence BIGINT UNSIGNED NOT NULL DEFAULT 0,
      until_at DATETIME(3) NULL,
      PRIMARY KEY (board_uuid),
-     KEY ix_board_queues_ready (ready, tenant_id, lane, next_at),
-     KEY ix_board_queues_owner (owner)`,
+     KEY ix_board_queues_ready (ready, tenant_id, lane, next_at)`,
   ],
   [
     'operation_events',

@@ -212,7 +212,10 @@ function asJson<T>(value: unknown): T | null {
   return (typeof value === 'string' ? JSON.parse(value) : value) as T | null;
 }
 
-/** Safety classes by what boards published: boards of a kind share a hash, so they are rarely read. */
+/**
+ * Safety classes by what boards published: boards of a kind share a hash, so they are rarely read. That
+ * a procedure is not there is not remembered: an operation fails for it.
+ */
 export interface SafetyCache {
   load(manager: EntityManager, pairs: readonly { view: BoardView; procedure: string }[]): Promise<void>;
   get(view: BoardView, procedure: string): SafetyClass | undefined;
@@ -221,25 +224,28 @@ export interface SafetyCache {
 const maxSafeties = 10_000;
 
 export function createSafetyCache(): SafetyCache {
-  const known = new Map<string, SafetyClass | undefined>();
+  const known = new Map<string, SafetyClass>();
   const keyOf = (view: BoardView, procedure: string) => `${view.contractsHash} ${procedure}`;
   return {
     async load(manager, pairs) {
+      // Before it is looked at: what is asked for now must be there afterwards.
+      if (known.size > maxSafeties) known.clear();
       const missing = new Map<string, { view: BoardView; procedure: string }>();
       for (const pair of pairs) {
         const key = keyOf(pair.view, pair.procedure);
         if (pair.view.contractsHash !== null && !known.has(key)) missing.set(key, pair);
       }
       if (missing.size === 0) return;
-      if (known.size + missing.size > maxSafeties) known.clear();
       const rows = (await manager.query(
         `SELECT board_uuid AS boardUuid, name, JSON_VALUE(contract, '$.safety') AS safety FROM procedure_contracts
          WHERE ${[...missing].map(() => '(board_uuid = ? AND name = ?)').join(' OR ')}`,
         [...missing.values()].flatMap(({ view, procedure }) => [view.uuid, procedure]),
       )) as { boardUuid: string; name: string; safety: SafetyClass }[];
       const safeties = new Map(rows.map(({ boardUuid, name, safety }) => [`${boardUuid} ${name}`, safety]));
-      for (const [key, { view, procedure }] of missing)
-        known.set(key, safeties.get(`${view.uuid} ${procedure}`));
+      for (const [key, { view, procedure }] of missing) {
+        const safety = safeties.get(`${view.uuid} ${procedure}`);
+        if (safety !== undefined) known.set(key, safety);
+      }
     },
     get: (view, procedure) => (view.contractsHash === null ? undefined : known.get(keyOf(view, procedure))),
   };

@@ -170,10 +170,7 @@ export const BoardQueueEntity = new EntitySchema<BoardQueueRow>({
     fence: big('fence', { default: 0 }),
     untilAt: time('until_at', nullable),
   },
-  indices: [
-    { name: 'ix_board_queues_ready', columns: ['ready', 'tenantId', 'lane', 'nextAt'] },
-    { name: 'ix_board_queues_owner', columns: ['owner'] },
-  ],
+  indices: [{ name: 'ix_board_queues_ready', columns: ['ready', 'tenantId', 'lane', 'nextAt'] }],
 });
 
 export interface OperationEventRow {
