@@ -49,5 +49,10 @@ describe('README tour', () => {
     expect(output).toContain('"hello"');
     expect(output).toMatch(/event: presence\n(?:.*\n)*data: .*"status":"offline"/);
     expect(output).toContain('"code":"board-offline"');
+    expect(output).toMatch(/"reason":"board-offline","text":"[^"]*my-gateway/);
+    expect(output).toMatch(/"procedure":"support_bundle".*"state":"succeeded"/);
+    expect(output).toMatch(/"procedure":"ping".*"state":"succeeded"/);
+    expect(output).toMatch(/"hash":"[0-9a-f]{64}","count":1/);
+    expect(output).toMatch(/"name":"nightly".*"nextDueAt":\["20/);
   }, 120_000);
 });
