@@ -94,19 +94,33 @@ export function afterChanges(
   });
 }
 
-/** How a board is given back, its targets being as they are now. */
+/** A board that has been asked, or told to stop, reports by itself; if it does not, it is asked again. */
+const askAgainMs = 15_000;
+
+/**
+ * How a board is given back, its targets being as they are now.
+ * @param asked operations that it has just answered questions about
+ */
 export function releaseOf(
   board: HeldBoard,
   loaded: LoadedBoard,
   targets: readonly OpenTarget[],
   now: number,
   rules: DecideRules,
+  asked: ReadonlySet<string> = new Set(),
 ): BoardRelease {
   const { changes, calls, nextAt, hasOpen } = decide(loaded.view, targets, now, rules);
-  const isDue = changes.length > 0 || calls.length > 0;
+  const isAsked = (call: PlannedCall) =>
+    call.kind !== 'run' && call.targets.every(({ operationId }) => asked.has(operationId));
+  const isDue = changes.length > 0 || calls.some((call) => !isAsked(call));
   // Those beyond were hidden by ones that have gone on now.
   const wentOn = loaded.hasMore && targets.some((each, index) => each !== loaded.targets[index]);
-  const times = [nextAt, loaded.nextNotBefore, isDue || wentOn ? now : undefined];
+  const times = [
+    nextAt,
+    loaded.nextNotBefore,
+    isDue || wentOn ? now : undefined,
+    calls.some(isAsked) ? now + askAgainMs : undefined,
+  ];
   const known = times.filter((each) => each !== undefined);
   return {
     board,

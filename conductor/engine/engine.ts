@@ -77,8 +77,17 @@ export interface Engine extends Pick<Waits, 'waitForEnd' | 'lookAt'> {
 /** Hints beyond are not kept: a look finds the boards by itself. */
 const maxHints = 1000;
 const failedLookMs = 500;
+const searchEveryMs = 100;
 /** Others took what was found, or a tenant has all its places: no reason to stand still. */
 const missedLookMs = 50;
+
+interface Look {
+  /** There may be more to take. */
+  hasMore: boolean;
+  isDraining: boolean;
+  taken: number;
+  searched: boolean;
+}
 
 export function startEngine(options: EngineOptions): Engine {
   const { database, logger, id, observer = {} } = options;
@@ -91,10 +100,14 @@ export function startEngine(options: EngineOptions): Engine {
   const waits = createWaits(database, logger);
   const stopping = new AbortController();
   const underWay = new Set<Promise<void>>();
-  let hints = new Set<string>();
+  const hints = new Set<string>();
   let clockOffsetMs = 0;
   let isWoken = false;
   let isHungry = false;
+  let isAway = false;
+  /** Told of boards, one need not search for others each time; but not seldom either. */
+  let mustSearch = true;
+  let searchedAt = Number.NEGATIVE_INFINITY;
   let wakeUp: () => void = () => undefined;
   const now = () => Date.now() + clockOffsetMs;
   const caller = createCaller({
@@ -120,6 +133,7 @@ export function startEngine(options: EngineOptions): Engine {
     logger.error({ err: error, board }, 'cannot decide what to do for a board, will look again in a minute');
 
   function lookNow(): void {
+    mustSearch = true;
     isWoken = true;
     wakeUp();
   }
@@ -129,15 +143,21 @@ export function startEngine(options: EngineOptions): Engine {
       isWoken = false;
       let waitMs = settings.lookEveryMs * (0.75 + Math.random() * 0.5);
       try {
-        const { hasMore, isDraining, taken } = await look();
+        const { hasMore, isDraining, taken, searched } = await look();
+        if (isAway) logger.info({}, 'work can be looked for again');
+        isAway = false;
         // Until then, a place that becomes free is a reason to look.
         isHungry = hasMore;
         if (isDraining)
           waitMs = Math.min(waitMs, (1000 * limits.conductors()) / settings.limits.drainPerSecond);
         if (hasMore) waitMs = Math.min(waitMs, missedLookMs);
         if (hasMore && taken > 0 && limits.free() > 0) isWoken = true;
+        if (!searched) waitMs = Math.min(waitMs, searchEveryMs);
       } catch (error) {
-        if (!stopping.signal.aborted) logger.warn({ err: error }, 'cannot look for work, will look again');
+        if (!isAway && !stopping.signal.aborted)
+          logger.warn({ err: error }, 'cannot look for work, will go on trying');
+        isAway = true;
+        mustSearch = true;
         await pause(failedLookMs);
       }
       if (!isWoken) await pause(waitMs);
@@ -155,28 +175,36 @@ export function startEngine(options: EngineOptions): Engine {
     wakeUp = () => undefined;
   }
 
-  async function look(): Promise<{ hasMore: boolean; isDraining: boolean; taken: number }> {
+  async function look(): Promise<Look> {
     const most = Math.min(settings.claimAtOnce, limits.free());
-    if (most === 0) return { hasMore: true, isDraining: false, taken: 0 };
-    const hinted = [...hints].slice(0, most);
-    hints = new Set([...hints].slice(most));
+    if (most === 0) return { hasMore: true, isDraining: false, taken: 0, searched: true };
+    // When there is more than there are places for, those that one is told of get half of them.
+    const hinted = [...hints].slice(0, isHungry ? Math.ceil(most / 2) : most);
+    for (const each of hinted) hints.delete(each);
+    const isLate = performance.now() - searchedAt > searchEveryMs;
+    const searches = mustSearch || isHungry || hinted.length === 0 || isLate;
+    if (searches) {
+      mustSearch = false;
+      searchedAt = performance.now();
+    }
     const { signal } = stopping;
-    const picked = await database.read((manager) => picker.pick(manager, hinted, most), { signal });
-    if (signal.aborted || picked.boards.length === 0) return { ...picked, taken: 0 };
+    const picked = await database.read((manager) => picker.pick(manager, { hinted, most, searches }), {
+      signal,
+    });
+    const found = { ...picked, hasMore: picked.hasMore || hints.size > 0, searched: searches };
+    if (signal.aborted || picked.boards.length === 0) return { ...found, taken: 0 };
+    return { ...found, taken: await claim(picked.boards) };
+  }
+
+  async function claim(boards: readonly string[]): Promise<number> {
     const startedAt = performance.now();
-    const claim = await database.transaction(
-      (manager) =>
-        claimBoards(manager, picked.boards, {
-          owner: id,
-          leaseSeconds: settings.leaseSeconds,
-          rules,
-          safeties,
-          onFault,
-        }),
+    const { leaseSeconds } = settings;
+    const claimed = await database.transaction(
+      (manager) => claimBoards(manager, boards, { owner: id, leaseSeconds, rules, safeties, onFault }),
       { deadlineMs: 2000 },
     );
-    begin(claim, (performance.now() - startedAt) / 1000);
-    return { ...picked, hasMore: picked.hasMore || hints.size > 0, taken: claim.taken };
+    begin(claimed, (performance.now() - startedAt) / 1000);
+    return claimed.taken;
   }
 
   function begin({ works, written, taken, now: databaseNow }: Claim, seconds: number): void {
@@ -201,7 +229,10 @@ export function startEngine(options: EngineOptions): Engine {
     const outcomes = await caller.call(work);
     const changes = outcomes.flatMap(({ change }) => change ?? []);
     const targets = afterChanges(work.targets, changes);
-    const release = releaseOf(work.held, work.loaded, targets, now(), rules);
+    const asked = new Set(
+      work.calls.flatMap((call) => (call.kind === 'run' ? [] : call.targets.map((each) => each.operationId))),
+    );
+    const release = releaseOf(work.held, work.loaded, targets, now(), rules, asked);
     const at = nextLook(work.held.boardUuid, outcomes, release.nextAt);
     const nextAt = work.isUnsettled ? now() : at;
     await recorder.record({ changes, release: { ...release, nextAt } });
@@ -225,7 +256,9 @@ export function startEngine(options: EngineOptions): Engine {
   return {
     wake(boards = []) {
       for (const each of boards) if (hints.size < maxHints) hints.add(each);
-      lookNow();
+      if (boards.length === 0) mustSearch = true;
+      isWoken = true;
+      wakeUp();
     },
     waitForEnd: waits.waitForEnd,
     lookAt: waits.lookAt,

@@ -22,8 +22,15 @@ export interface Picked {
 }
 
 export interface Picker {
-  /** @param hinted boards that are said to have something to do: looked at first */
-  pick(manager: EntityManager, hinted: readonly string[], most: number): Promise<Picked>;
+  pick(manager: EntityManager, request: PickRequest): Promise<Picked>;
+}
+
+export interface PickRequest {
+  /** Boards that are said to have something to do: looked at first. */
+  hinted: readonly string[];
+  most: number;
+  /** Whether to look for others. */
+  searches: boolean;
 }
 
 const tenantsAtOnce = 16;
@@ -43,10 +50,11 @@ export function createPicker(limits: Limits): Picker {
   }
 
   return {
-    async pick(manager, hinted, most) {
+    async pick(manager, { hinted, most, searches }) {
       const picked = createSelection(limits, most);
       for (const board of await findDueOf(manager, hinted)) picked.add(board);
       if (picked.isFull()) return { ...picked.result(), hasMore: true };
+      if (!searches) return picked.result();
       const { tenants, hasMore } = await nextTenants(manager);
       const found = await findDue(manager, tenants, { most, conductors: limits.conductors() });
       const queues = tenants.map((tenant) => found.get(tenant) ?? []);

@@ -125,7 +125,7 @@ async function look(wrap: Wrap = plain): Promise<{ boards: HeldBoard[]; reads: n
     return result;
   };
   const picked = await fix.database.read((manager) =>
-    counted(manager, (each) => createPicker(limits()).pick(each, [], 64)),
+    counted(manager, (each) => createPicker(limits()).pick(each, { hinted: [], most: 64, searches: true })),
   );
   const { works } = await fix.database.transaction((manager) =>
     counted(manager, (each) => claimBoards(each, picked.boards, options())),

@@ -248,6 +248,27 @@ describe('an operation that takes long', () => {
     });
   });
 
+  it('is told so once while its board takes its time to stop', async () => {
+    const { uuid } = await fix.online(tenant, 'stops slowly');
+    fix.relay.play((call) =>
+      call.procedure === 'operation.run'
+        ? report(call, 'running')
+        : status([{ operationId: id, attempt: 1, state: 'running' }]),
+    );
+    const id = await fix.operation(
+      tenant,
+      [uuid],
+      {},
+      { targets: { state: 'running', attempt: 1, cancel_requested: 1 } },
+    );
+    fix.start({ lookEveryMs: 20 });
+    await until('it is told', () => fix.relay.calls.length === 1);
+    await until('the board is given back', async () => (await fix.queue(uuid))?.owner === null);
+    const queue = await fix.queue(uuid);
+    expect(new Date(String(queue?.next_at)).getTime()).toBeGreaterThan(Date.now() + 5000);
+    expect(fix.relay.calls).toHaveLength(1);
+  });
+
   it('that was cancelled before it was sent is never sent', async () => {
     const { uuid } = await fix.online(tenant, 'never told');
     const id = await fix.operation(tenant, [uuid], {}, { targets: { cancel_requested: 1 } });
