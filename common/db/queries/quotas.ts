@@ -5,7 +5,6 @@
 import type { EntityManager } from 'typeorm';
 import { AppError } from '../../runtime/app-error.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
-import { timeUuid } from '../../runtime/time-uuid.ts';
 import { parseQuotaLimits, type QuotaLimits, type QuotaName } from '../quota-limits.ts';
 
 /** Days since 1970, as in `tenant_usage.day`. */
@@ -74,13 +73,11 @@ async function countRows(
   return Number(row?.used ?? 0);
 }
 
-/** Where no limit asks for a counter. Ids begin with the time of their making. */
+/** Where no limit asks for a counter. */
 async function countOperationsToday(manager: EntityManager, tenantId: string): Promise<number> {
-  const dayMs = 86_400_000;
-  const first = timeUuid(Math.floor(Date.now() / dayMs) * dayMs).slice(0, 13);
   const [row] = (await manager.query(
-    'SELECT COUNT(*) AS used FROM operations WHERE tenant_id = ? AND id >= ?',
-    [tenantId, first],
+    'SELECT COUNT(*) AS used FROM operations WHERE tenant_id = ? AND created_at >= UTC_DATE()',
+    [tenantId],
   )) as { used: number | string }[];
   return Number(row?.used ?? 0);
 }

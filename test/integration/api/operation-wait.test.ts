@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../../harness/until.ts';
 import { type OperationsApi, startOperationsApi } from './operations-support.ts';
 
@@ -98,12 +98,18 @@ describe('a conductor', () => {
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
+    // An api of its own: who lives is remembered for a while, and the one above knows of nobody.
+    await ops.stop();
+    ops = await startOperationsApi();
     await ops.api.rows.insert('conductors', {
       id: randomUUID(),
       url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
       started_at: new Date(),
       heartbeat_at: new Date(Date.now() + 600_000),
     });
+  });
+  beforeEach(() => {
+    heard.length = 0;
   });
   afterAll(() => {
     server?.close();
@@ -115,6 +121,7 @@ describe('a conductor', () => {
     const waiting = order('?wait=20s', {}, board);
     const id = await newestOf(board);
     await until('the question', () => held.length > 0);
+    await until('the wake', () => heard.find((each) => each.waitMs === undefined));
     expect(heard).toContainEqual({ operations: [id], boards: [board] });
     expect(heard.find((each) => each.waitMs !== undefined)?.operations).toEqual([id]);
     await succeed(id);
@@ -128,7 +135,6 @@ describe('a conductor', () => {
     const board = await ops.board();
     const { id } = (await order('', {}, board)).body;
     await ops.targets(id, { state: 'running', attempt: 1 });
-    heard.length = 0;
     await ops.post(`/v1/operations/${id}/cancel`);
     await until('the wake', () => heard.some((each) => each.boards?.includes(board)));
   });

@@ -140,6 +140,7 @@ describe('making an operation', () => {
       1,
     ]);
     await limit({ operationsPerDay: 1 });
+    expect((await create()).status).toBe(202);
     const day = await create();
     expect([day.status, day.body.code, day.body.quota]).toEqual([
       429,
