@@ -12,6 +12,7 @@ import { measureJoins } from './rows/joins.ts';
 import { measureAgentMemory, measureServerMemory } from './rows/memory.ts';
 import { measureOperationThroughput, measureOperationWait, measurePlan } from './rows/operations.ts';
 import { measureQueries } from './rows/queries.ts';
+import { measureClaims, measureScheduleTick } from './rows/queues.ts';
 import { measureRpcLatency, measureRpcThroughput } from './rows/rpc.ts';
 import { measureYear } from './rows/year.ts';
 import { toolVersions } from './tool-versions.ts';
@@ -24,6 +25,8 @@ const measurements: Record<string, (context: BenchContext) => Promise<Result[]>>
   'operations.throughput': measureOperationThroughput,
   'operations.wait': measureOperationWait,
   'operations.plan': measurePlan,
+  'schedules.tick': measureScheduleTick,
+  'operations.claim': measureClaims,
   queries: measureQueries,
   ingest: measureIngest,
   joins: measureJoins,
