@@ -150,8 +150,10 @@ async function lockUnchanged(
   for (let from = 0; from < changes.length; from += changesPerStatement) {
     const part = changes.slice(from, from + changesPerStatement);
     const rows = (await manager.query(
-      `SELECT board_uuid AS boardUuid, operation_id AS operationId, version FROM operation_targets
-       WHERE ${part.map(() => '(board_uuid = ? AND operation_id = ?)').join(' OR ')} FOR UPDATE`,
+      // Left to itself, the server goes by the boards alone and locks all of their targets, six times as slow.
+      `SELECT board_uuid AS boardUuid, operation_id AS operationId, version
+       FROM operation_targets FORCE INDEX (PRIMARY)
+       WHERE (board_uuid, operation_id) IN (${part.map(() => '(?, ?)').join(', ')}) FOR UPDATE`,
       part.flatMap(({ boardUuid, operationId }) => [boardUuid, operationId]),
     )) as (TargetKey & { version: number })[];
     const versions = new Map(rows.map((row) => [`${row.boardUuid} ${row.operationId}`, row.version]));
