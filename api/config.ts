@@ -5,6 +5,7 @@ import { messageOf } from '../common/runtime/app-error.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
 import { realmDefault } from '../common/wamp/uris.ts';
+import { readWebhookConfig, type WebhookConfig } from '../common/webhooks/config.ts';
 
 export interface ApiConfig {
   databaseUrl: string;
@@ -23,23 +24,27 @@ export interface ApiConfig {
   quotas: QuotaLimits;
   /** Where files of operations are, shared with conductor and wamp-agents; none = downloads are refused. */
   artifactDir: string | undefined;
+  webhooks: WebhookConfig;
   logLevel: LogLevel;
 }
 
 /** Throws ConfigError with every fault at once. */
 export function loadApiConfig(env: Env): ApiConfig {
   const reader = createEnvReader(env);
+  const databaseUrl = reader.required('DATABASE_URL');
+  const relayKey = reader.required('BOARDWALK_RELAY_KEY');
   const config: ApiConfig = {
-    databaseUrl: reader.required('DATABASE_URL'),
+    databaseUrl,
     host: reader.string('BOARDWALK_API_HOST', '127.0.0.1'),
     port: reader.integer('BOARDWALK_API_PORT', 8812, { min: 0, max: 65_535 }),
-    relayKey: reader.required('BOARDWALK_RELAY_KEY'),
+    relayKey,
     wampUrl: reader.optional('BOARDWALK_WAMP_URL'),
     realm: reader.string('BOARDWALK_REALM', realmDefault),
     publicUrl: reader.optional('BOARDWALK_PUBLIC_URL'),
     trustedProxies: reader.list('BOARDWALK_TRUSTED_PROXIES', []),
     quotas: readQuotaDefaults(reader),
     artifactDir: reader.optional('BOARDWALK_ARTIFACT_DIR'),
+    webhooks: readWebhookConfig(reader, relayKey),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   for (const fault of faultsOf(config)) reader.fault(fault);

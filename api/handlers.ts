@@ -23,6 +23,7 @@ import { createApiKeyHandlers } from './tenants/api-key-handlers.ts';
 import { createTenantHandlers } from './tenants/handlers.ts';
 import { createMemberHandlers } from './tenants/member-handlers.ts';
 import { createUserHandlers } from './users/handlers.ts';
+import { createWebhookHandlers } from './webhooks/handlers.ts';
 
 export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
   const { database, config, logger } = deps;
@@ -43,6 +44,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createMemberHandlers(deps),
     ...createApiKeyHandlers(deps),
     ...createQuotaHandlers(deps),
+    ...createWebhookHandlers(deps),
     ...createAuditHandlers(deps),
     ...createBoardHandlers(deps, boardSessions),
     ...createBoardListHandlers(deps),

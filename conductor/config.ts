@@ -2,6 +2,7 @@
 import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
+import { readWebhookConfig, type WebhookConfig } from '../common/webhooks/config.ts';
 import type { LimitSettings } from './engine/limits.ts';
 
 export interface ConductorConfig {
@@ -15,6 +16,8 @@ export interface ConductorConfig {
   artifactDir: string | undefined;
   /** Of tenants that have no limits of their own. */
   quotas: QuotaLimits;
+  /** `disableAfterMs`: a webhook that has only failed for so long is disabled. */
+  webhooks: WebhookConfig & { disableAfterMs: number };
   limits: LimitSettings;
   logLevel: LogLevel;
 }
@@ -48,6 +51,9 @@ export interface Retention {
  * | `BOARDWALK_OPERATIONS_IN_FLIGHT_PER_TENANT` | 100 | the same for one tenant |
  * | `BOARDWALK_DRAIN_PER_SECOND` | 50 | boards per second whose operations waited for their return |
  * | `BOARDWALK_OPERATION_GRACE_SECONDS` | 60 | after its deadline, until an operation without news is unknown |
+ * | `BOARDWALK_WEBHOOK_KEY` | the relay key | what secrets of webhooks are encrypted under |
+ * | `BOARDWALK_WEBHOOK_ALLOW_PRIVATE` | 0 | 1: webhooks may lead to private and loopback addresses |
+ * | `BOARDWALK_WEBHOOK_DISABLE_DAYS` | 3 | a webhook that has only failed for so long is disabled |
  * | `BOARDWALK_LOG_LEVEL` | info | |
  *
  * Each may be given as `<NAME>_FILE`. Throws ConfigError with every fault at once.
@@ -56,9 +62,11 @@ export function readConfig(env: Env): ConductorConfig {
   const reader = createEnvReader(env);
   const many = { min: 1, max: 100_000 };
   const days = { min: 1, max: 36_500 };
+  const databaseUrl = reader.required('DATABASE_URL');
+  const relayKey = reader.required('BOARDWALK_RELAY_KEY');
   const config: ConductorConfig = {
-    databaseUrl: reader.required('DATABASE_URL'),
-    relayKey: reader.required('BOARDWALK_RELAY_KEY'),
+    databaseUrl,
+    relayKey,
     host: reader.string('BOARDWALK_CONDUCTOR_HOST', '127.0.0.1'),
     port: reader.integer('BOARDWALK_CONDUCTOR_PORT', 0, { min: 0, max: 65_535 }),
     rules: {
@@ -74,6 +82,10 @@ export function readConfig(env: Env): ConductorConfig {
       drainPerSecond: reader.integer('BOARDWALK_DRAIN_PER_SECOND', 50, many),
     },
     quotas: readQuotaDefaults(reader),
+    webhooks: {
+      ...readWebhookConfig(reader, relayKey),
+      disableAfterMs: 86_400_000 * reader.integer('BOARDWALK_WEBHOOK_DISABLE_DAYS', 3, days),
+    },
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   reader.finish();

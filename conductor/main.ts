@@ -18,6 +18,7 @@ import { startScheduler } from './scheduler.ts';
 import { startStatusServer } from './status-server.ts';
 import { createTasks } from './tasks/all.ts';
 import { createWakeRoute, type WakeRoute } from './wake-route.ts';
+import { startSender } from './webhooks/sender.ts';
 
 /** How often one looks how many conductors share the work. */
 const standingMs = 2000;
@@ -90,6 +91,15 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
   onStop('standing', () => standing.stop());
   wakeRoute = createWakeRoute({ key: config.relayKey, engine });
 
+  const sender = startSender({
+    database,
+    logger,
+    webhooks: config.webhooks,
+    settings: { disableAfterMs: config.webhooks.disableAfterMs },
+    onAttempt: (outcome, seconds) => metrics.webhookAttempts.observe({ outcome }, seconds),
+    onDisabled: () => metrics.webhooksDisabled.inc(),
+  });
+  onStop('webhooks', () => sender.stop());
   const scheduler = startScheduler({
     database,
     logger,
@@ -99,6 +109,7 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
       metrics,
       artifacts: config.artifactDir === undefined ? undefined : createArtifactStore(config.artifactDir),
       onQueued: () => engine.wake(),
+      onDeliveries: sender.wake,
       quotas: config.quotas,
       relay,
     }),

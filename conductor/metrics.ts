@@ -17,6 +17,11 @@ export interface ConductorMetrics {
   engine: EngineObserver;
   /** Due times of schedules, by what became of them. */
   scheduleRuns: Counter<'outcome'>;
+  /** Attempts of webhooks, by what came of them. */
+  webhookAttempts: Histogram<'outcome'>;
+  webhooksDisabled: Counter;
+  /** How far the outboxes of webhooks are behind the events. */
+  webhookLagSeconds: Gauge;
 }
 
 export function createMetrics(): ConductorMetrics {
@@ -70,6 +75,23 @@ export function createMetrics(): ConductorMetrics {
     dirtyHours: new Gauge({
       name: 'boardwalk_rollup_backlog_hours',
       help: 'Hours of streams that are over and not rolled up, as of the last run here',
+      registers,
+    }),
+    webhookAttempts: new Histogram({
+      name: 'boardwalk_webhook_attempt_seconds',
+      help: 'Requests of webhooks that this conductor made',
+      labelNames: ['outcome'],
+      buckets: [0.05, 0.25, 1, 5, 10],
+      registers,
+    }),
+    webhooksDisabled: new Counter({
+      name: 'boardwalk_webhooks_disabled_total',
+      help: 'Webhooks that were disabled here, because they had only failed for long',
+      registers,
+    }),
+    webhookLagSeconds: new Gauge({
+      name: 'boardwalk_webhook_lag_seconds',
+      help: 'How far the outboxes of webhooks were behind the events, as of the last run here',
       registers,
     }),
     scheduleRuns: new Counter({

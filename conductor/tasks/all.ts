@@ -6,6 +6,7 @@ import type { Rules } from '../config.ts';
 import type { ConductorMetrics } from '../metrics.ts';
 import type { Task } from '../scheduler.ts';
 import { createScheduleTasks } from '../schedules/tasks.ts';
+import { createFanOut } from '../webhooks/fan-out.ts';
 import { clearExpired } from './cleanup.ts';
 import { clearDeletedBoards } from './deleted-boards.ts';
 import { endLapsedSessions } from './heartbeats.ts';
@@ -21,7 +22,9 @@ const minute = 60 * second;
 
 export interface TaskParts {
   rules: Rules;
-  metrics: Pick<ConductorMetrics, 'dirtyHours' | 'partitionDaysAhead' | 'scheduleRuns'>;
+  metrics: Pick<ConductorMetrics, 'dirtyHours' | 'partitionDaysAhead' | 'scheduleRuns' | 'webhookLagSeconds'>;
+  /** Outboxes of webhooks have got something to send. */
+  onDeliveries: () => void;
   quotas: QuotaLimits;
   relay: Pick<RelayClient, 'call'>;
   /** undefined = this installation keeps no artifacts. */
@@ -31,7 +34,8 @@ export interface TaskParts {
 }
 
 export function createTasks(parts: TaskParts): readonly Task[] {
-  const { rules, metrics, artifacts, onQueued } = parts;
+  const { rules, metrics, artifacts, onQueued, onDeliveries } = parts;
+  const onLag = (seconds: number) => metrics.webhookLagSeconds.set(seconds);
   const { graceMs } = rules;
   return [
     { name: 'liveness', everyMs: 2 * second, leaseSeconds: 6, run: checkLiveness },
@@ -50,6 +54,12 @@ export function createTasks(parts: TaskParts): readonly Task[] {
       run: (context) => rollDirtyHours(context, metrics),
     },
     ...createScheduleTasks(parts),
+    {
+      name: 'webhook-fanout',
+      everyMs: second,
+      leaseSeconds: 6,
+      run: createFanOut({ onAdded: onDeliveries, onLag }),
+    },
     { name: 'cleanup', everyMs: minute, run: (context) => clearExpired(context, rules) },
     { name: 'operation-retention', everyMs: 10 * minute, run: (context) => trimOperations(context, rules) },
     { name: 'artifacts', everyMs: 10 * minute, run: (context) => trimArtifacts(context, artifacts) },

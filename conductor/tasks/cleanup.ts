@@ -3,6 +3,7 @@ import { eventsKeptMs } from '../../common/db/queries/events.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { Retention } from '../config.ts';
 import type { TaskContext } from '../scheduler.ts';
+import { fanOutCursor } from '../webhooks/fan-out.ts';
 import { createBudget, deleteInChunks } from './chunks.ts';
 
 const runMs = 30_000;
@@ -22,7 +23,15 @@ const day = 86_400;
 /** Keeping used codes, ended sessions and stopped processes for a while answers questions of operators. */
 export function listExpiries(rules: Retention): Expiry[] {
   return [
-    { table: 'events', column: 'created_at', keepSeconds: eventsKeptMs / 1000 },
+    {
+      table: 'events',
+      column: 'created_at',
+      keepSeconds: eventsKeptMs / 1000,
+      // Webhooks that are behind get what they wait for; a week on, nobody does.
+      where: `created_at < GREATEST(UTC_TIMESTAMP(3) - INTERVAL 7 DAY, COALESCE(
+        (SELECT read_until FROM event_cursors WHERE name = '${fanOutCursor}'), UTC_TIMESTAMP(3)))`,
+    },
+    { table: 'webhook_deliveries', column: 'created_at', keepSeconds: 14 * day },
     { table: 'idempotency_keys', column: 'expires_at', keepSeconds: 0 },
     { table: 'user_sessions', column: 'expires_at', keepSeconds: 0 },
     // Until then a late enrolment hears "expired" and not "unknown".
@@ -37,7 +46,7 @@ export function listExpiries(rules: Retention): Expiry[] {
       table: 'task_runs',
       column: 'started_at',
       keepSeconds: day,
-      where: "outcome = 'done' AND task IN ('operations', 'liveness', 'schedules')",
+      where: "outcome = 'done' AND task IN ('operations', 'liveness', 'schedules', 'webhook-fanout')",
     },
     { table: 'task_runs', column: 'started_at', keepSeconds: 7 * day },
     { table: 'schedule_runs', column: 'at', keepSeconds: 30 * day },

@@ -30,6 +30,7 @@ const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegE
     folders: ['common/artifacts', 'common/runtime', 'common/db'],
     packages: /^node:/,
   },
+  'common/webhooks': { folders: ['common/webhooks', 'common/runtime'], packages: /^node:/ },
   migrations: { folders: ['migrations'], packages: /^(node:|typeorm$)/ },
   'board-agent': {
     folders: ['board-agent', 'common/operations', 'common/wamp', 'common/runtime'],

@@ -53,6 +53,15 @@ const matrix: Record<string, string> = {
   revokeApiKey: '- ---++ ----',
   getQuotas: '- --+++ -++-',
   setQuotas: '- ----+ ----',
+  listWebhooks: '- ---++ --+-',
+  createWebhook: '- ---++ --+-',
+  getWebhook: '- ---++ --+-',
+  updateWebhook: '- ---++ --+-',
+  deleteWebhook: '- ---++ --+-',
+  renewWebhookSecret: '- ---++ --+-',
+  testWebhook: '- ---++ --+-',
+  listWebhookDeliveries: '- ---++ --+-',
+  redeliverWebhook: '- ---++ --+-',
   listTenantAuditEvents: '- ---++ --+-',
   listAuditEvents: '- ----+ ----',
   listFleets: '- -++++ +++-',
@@ -119,6 +128,8 @@ const bodies: Record<string, (target: Target) => unknown> = {
   setMember: () => ({ role: 'user_iot' }),
   createApiKey: ({ unique }) => ({ name: `k-${unique}`, role: 'user_iot' }),
   setQuotas: () => ({ boards: 10_000 }),
+  createWebhook: ({ unique }) => ({ name: `w-${unique}`, url: 'https://1.1.1.1/', types: ['operation'] }),
+  updateWebhook: () => ({}),
   createFleet: ({ unique, tenant }) => ({ name: `f-${unique}`, tenant }),
   updateFleet: () => ({}),
   createSchedule: ({ unique, tenant, board }) => ({
@@ -147,6 +158,8 @@ interface Target {
   apiKey: string;
   fleet: string;
   schedule: string;
+  webhook: string;
+  delivery: string;
   operation: string;
 }
 
@@ -212,7 +225,38 @@ async function makeTarget(operationId: string): Promise<Target> {
   const fleet = /Fleet/.test(operationId) ? await makeFleet(own) : '';
   const operation = operationPath.test(operationId) ? await makeOperation(own, board, operationId) : '';
   const schedule = /Schedule(Runs)?$/.test(operationId) ? await makeSchedule(own, board) : '';
-  return { unique, tenant: own, board, user, apiKey, fleet, operation, schedule };
+  const { webhook, delivery } = /webhook/i.test(operationId)
+    ? await makeWebhook(own)
+    : { webhook: '', delivery: '' };
+  return { unique, tenant: own, board, user, apiKey, fleet, operation, schedule, webhook, delivery };
+}
+
+/** With a delivery that was given up. */
+async function makeWebhook(tenantId: string): Promise<{ webhook: string; delivery: string }> {
+  const webhook = randomUUID();
+  const now = new Date();
+  await api.rows.insert('webhooks', {
+    id: webhook,
+    tenant_id: tenantId,
+    name: webhook.slice(0, 18),
+    url: 'https://1.1.1.1/',
+    types: '["operation"]',
+    secret: Buffer.from('sealed'),
+    state: 'active',
+    created_by: 'test',
+    created_at: now,
+    updated_at: now,
+  });
+  const [delivery] = await api.rows.insert('webhook_deliveries', {
+    webhook_id: webhook,
+    event_id: 1,
+    type: 'operation',
+    payload: '{}',
+    state: 'failed',
+    give_up_at: now,
+    created_at: now,
+  });
+  return { webhook, delivery: String(delivery.insertId) };
 }
 
 async function makeSchedule(tenant: string, board: string): Promise<string> {

@@ -8,6 +8,7 @@ describe('the configuration of a conductor', () => {
       host: '127.0.0.1',
       port: 0,
       quotas: {},
+      webhooks: { key: 'k', allowPrivate: false, disableAfterMs: 3 * 86_400_000 },
       relayKey: 'k',
       rules: { retentionDays: 400, auditDays: 400, operationDays: 90, graceMs: 60_000 },
       artifactDir: undefined,
