@@ -88,11 +88,16 @@ async function insertRun(manager: EntityManager, run: OfflineRun, schedule: Sche
   const dueAt = new Date(run.dueAt);
   const deadlineAt = new Date(run.dueAt + body.deadlineSeconds * 1000);
   const createdBy = `schedule:${scheduleId}`;
-  await manager.query(
+  const isFirst = (await manager.query(
     `INSERT IGNORE INTO schedule_runs (schedule_id, due_at, operation_id, outcome, at)
      VALUES (?, ?, ?, 'ran-offline', UTC_TIMESTAMP(3))`,
     [scheduleId, dueAt, operationId],
-  );
+  )) as { affectedRows: number };
+  if (isFirst.affectedRows > 0)
+    await manager.query(
+      'UPDATE schedules SET last_due_at = GREATEST(COALESCE(last_due_at, ?), ?) WHERE id = ?',
+      [dueAt, dueAt, scheduleId],
+    );
   const made = (await manager.query(
     `INSERT IGNORE INTO operations (id, tenant_id, procedure_name, kwargs, target, delivery, state, deadline_at,
        max_attempts, parallel, target_count, schedule_id, due_at, created_by, created_at, updated_at)
