@@ -70,6 +70,30 @@ const tenantPositions: Position[] = [
   get((id) => `/v1/boards/counts?tenant=${id}`),
   get((id) => `/v1/boards/positions?tenant=${id}`),
   get((id) => `/v1/events?tenant=${id}`),
+  get((id) => `/v1/fleets?tenant=${id}`),
+  get((id) => `/v1/schedules?tenant=${id}`),
+  get((id) => `/v1/tenants/${id}/quotas`),
+  get((id) => `/v1/tenants/${id}/webhooks`),
+  send(
+    'POST',
+    (id) => `/v1/tenants/${id}/webhooks`,
+    () => ({ name: 'listening', url: 'https://1.1.1.1/', types: ['operation'] }),
+  ),
+  send(
+    'POST',
+    () => '/v1/fleets',
+    (id) => ({ name: 'planted', tenant: id }),
+  ),
+  send(
+    'POST',
+    () => '/v1/schedules',
+    (id) => ({
+      name: 'planted',
+      tenant: id,
+      timing: { everySeconds: 60 },
+      operation: { procedure: 'ping', target: { selector: '!none' } },
+    }),
+  ),
   send(
     'PATCH',
     (id) => `/v1/tenants/${id}`,
