@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { EngineObserver } from './engine/engine.ts';
+import type { EngineObserver } from './engine/settings.ts';
 import type { TaskOutcome } from './task-runs.ts';
 
 export interface ConductorMetrics {

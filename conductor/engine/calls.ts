@@ -4,11 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
+import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import {
   operationLimits,
   parseRunAnswer,
   parseStatusAnswer,
+  type RunAnswer,
   type RunRequest,
 } from '../../common/wamp/operations.ts';
 import { reservedProcedures } from '../../common/wamp/uris.ts';
@@ -68,7 +70,7 @@ export function createCaller(options: CallerOptions): Caller {
       const kwargs = { ...runRequest(target, settings, options.now()) };
       const timeoutMs = settings.inlineMs + settings.marginMs;
       const answer = await ask(board, reservedProcedures.run, kwargs, timeoutMs);
-      return judgeRunAnswer(target, parseRunAnswer(answer), context());
+      return judgeRunAnswer(target, readRunAnswer(answer), context());
     } catch (error) {
       return judgeRunFailure(target, error, context());
     }
@@ -103,6 +105,18 @@ export function createCaller(options: CallerOptions): Caller {
       return all;
     },
   };
+}
+
+/** What makes no sense is not the board's refusal, whose codes are the same: it may have run. */
+function readRunAnswer(answer: unknown): RunAnswer {
+  try {
+    return parseRunAnswer(answer);
+  } catch (cause) {
+    throw new AppError('internal', `the answer makes no sense: ${messageOf(cause)}`, {
+      cause,
+      details: { mayHaveRun: true },
+    });
+  }
 }
 
 function runRequest(target: OpenTarget, { inlineMs }: CallSettings, now: number): RunRequest {

@@ -14,45 +14,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../../common/db/database.ts';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
+import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
-import { createBoardBackoff } from './board-backoff.ts';
-import { type CallSettings, createCaller } from './calls.ts';
+import { createBoardBackoff, createRest } from './board-backoff.ts';
+import { createCaller } from './calls.ts';
 import { afterChanges, type BoardWork, type Claim, claimBoards, releaseOf } from './claim.ts';
 import type { DecideRules } from './decide.ts';
-import { createLimits, type LimitSettings } from './limits.ts';
+import { createLimits } from './limits.ts';
 import { createSafetyCache } from './load.ts';
 import type { Again, Outcome } from './outcomes.ts';
 import { createPicker } from './pick.ts';
 import { createRecorder } from './recorder.ts';
+import { defaultEngineSettings, type EngineObserver, type EngineSettings } from './settings.ts';
 import { createWaits, type Waits } from './waits.ts';
-
-export interface EngineSettings extends CallSettings {
-  limits: LimitSettings;
-  /** So long after its deadline a delivered target without news becomes `unknown`. */
-  graceMs: number;
-  /** The net under the wakes. */
-  lookEveryMs: number;
-  /** How long a dead conductor's boards are left alone; longer than any call takes. */
-  leaseSeconds: number;
-  /** Boards taken in one transaction. */
-  claimAtOnce: number;
-}
-
-export const defaultEngineSettings: EngineSettings = {
-  limits: { inFlight: 200, inFlightPerTenant: 100, drainPerSecond: 50 },
-  inlineMs: 400,
-  marginMs: 4000,
-  graceMs: 60_000,
-  lookEveryMs: 2000,
-  leaseSeconds: 20,
-  claimAtOnce: 64,
-};
-
-export interface EngineObserver {
-  onClaim?: (boards: number, dispatches: number, seconds: number) => void;
-  onOutcome?: (label: string) => void;
-  onCommit?: (boards: number, seconds: number) => void;
-}
 
 export interface EngineOptions {
   database: Database;
@@ -77,6 +51,7 @@ export interface Engine extends Pick<Waits, 'waitForEnd' | 'lookAt'> {
 /** Hints beyond are not kept: a look finds the boards by itself. */
 const maxHints = 1000;
 const failedLookMs = 500;
+const faultRestMs = 60_000;
 const searchEveryMs = 100;
 /** Others took what was found, or a tenant has all its places: no reason to stand still. */
 const missedLookMs = 50;
@@ -101,6 +76,7 @@ export function startEngine(options: EngineOptions): Engine {
   const stopping = new AbortController();
   const underWay = new Set<Promise<void>>();
   const hints = new Set<string>();
+  const faulty = createRest(faultRestMs);
   let clockOffsetMs = 0;
   let isWoken = false;
   let isHungry = false;
@@ -192,19 +168,33 @@ export function startEngine(options: EngineOptions): Engine {
       signal,
     });
     const found = { ...picked, hasMore: picked.hasMore || hints.size > 0, searched: searches };
-    if (signal.aborted || picked.boards.length === 0) return { ...found, taken: 0 };
-    return { ...found, taken: await claim(picked.boards) };
+    const boards = picked.boards.filter((each) => !faulty.has(each));
+    if (signal.aborted || boards.length === 0) return { ...found, taken: 0 };
+    return { ...found, taken: await claim(boards) };
   }
 
   async function claim(boards: readonly string[]): Promise<number> {
     const startedAt = performance.now();
     const { leaseSeconds } = settings;
-    const claimed = await database.transaction(
-      (manager) => claimBoards(manager, boards, { owner: id, leaseSeconds, rules, safeties, onFault }),
-      { deadlineMs: 2000 },
-    );
-    begin(claimed, (performance.now() - startedAt) / 1000);
-    return claimed.taken;
+    try {
+      const claimed = await database.transaction(
+        (manager) => claimBoards(manager, boards, { owner: id, leaseSeconds, rules, safeties, onFault }),
+        { deadlineMs: 2000 },
+      );
+      begin(claimed, (performance.now() - startedAt) / 1000);
+      return claimed.taken;
+    } catch (error) {
+      // A database that is away is away for all; what else cannot be taken is the fault of one.
+      if (error instanceof AppError) throw error;
+      const [board] = boards;
+      if (board !== undefined && boards.length === 1) {
+        onFault(error, board);
+        faulty.add(board);
+        return 0;
+      }
+      const half = Math.ceil(boards.length / 2);
+      return (await claim(boards.slice(0, half))) + (await claim(boards.slice(half)));
+    }
   }
 
   function begin({ works, written, taken, now: databaseNow }: Claim, seconds: number): void {

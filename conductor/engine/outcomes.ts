@@ -60,7 +60,8 @@ export function judgeRunFailure(target: OpenTarget, error: unknown, context: Out
   const reason = messageOf(error).slice(0, 500);
   const mayHaveRun = !(error instanceof AppError && error.details.mayHaveRun === false);
   // The board's own word that it cannot take this, ever: its agent is too old, or what is sent too large.
-  if (code === 'procedure-not-found' || code === 'payload-too-large' || code === 'invalid-arguments')
+  const isRefused = code === 'procedure-not-found' || code === 'invalid-arguments';
+  if (isRefused || (code === 'payload-too-large' && !mayHaveRun))
     return ended(target, 'failed', { code, message: reason }, {}, context);
   const isAway = code === 'board-offline' || code === 'board-not-found';
   if (mayHaveRun || target.deliveries > 1) {

@@ -8,6 +8,7 @@ import type { Database } from '../../common/db/database.ts';
 import type { BoardRelease } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { endOperations } from '../../common/db/queries/operation-changes.ts';
+import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { PlannedChange } from './views.ts';
 import { type Written, writeOutcomes } from './write-outcomes.ts';
@@ -87,13 +88,20 @@ export function createRecorder(options: RecorderOptions): Recorder {
       options.onEnded(written.ended);
       options.onCommit?.(batch.length, (performance.now() - startedAt) / 1000);
     } catch (error) {
-      logger.warn(
-        { err: error, boards: batch.length },
-        'outcomes could not be written, will be asked for again',
-      );
-    } finally {
-      for (const { done } of batch) done();
+      const [first, ...others] = batch;
+      // A database that is away is away for all; what else cannot be written is the fault of one.
+      if (first && others.length > 0 && !(error instanceof AppError)) {
+        const half = Math.ceil(batch.length / 2);
+        await write(batch.slice(0, half));
+        await write(batch.slice(half));
+        return;
+      }
+      const boards = batch.map(({ release }) => release.board.boardUuid).slice(0, 10);
+      const text = 'outcomes could not be written, boards will be asked for them';
+      if (error instanceof AppError) logger.warn({ err: error, boards, count: batch.length }, text);
+      else logger.error({ err: error, boards }, text);
     }
+    for (const { done } of batch) done();
   }
 
   async function end(): Promise<void> {

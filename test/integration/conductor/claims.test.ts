@@ -3,8 +3,11 @@ import { readyBoards, releaseBoards } from '../../../common/db/queries/board-que
 import { timeUuid } from '../../../common/runtime/time-uuid.ts';
 import { type ClaimOptions, claimBoards } from '../../../conductor/engine/claim.ts';
 import { createSafetyCache } from '../../../conductor/engine/load.ts';
+import { createRecorder } from '../../../conductor/engine/recorder.ts';
+import { changeOf } from '../../../conductor/engine/views.ts';
 import { until } from '../../harness/until.ts';
 import { type EngineFixture, openEngineFixture, succeed } from './engine-support.ts';
+import { silent } from './support.ts';
 
 let fix: EngineFixture;
 
@@ -141,6 +144,43 @@ describe('a board of a conductor that died', () => {
     const queue = await fix.queue(uuid);
     expect(queue).toMatchObject({ owner: null, ready: 1, has_open: 1 });
     expect(new Date(String(queue?.next_at)).getTime()).toBeLessThanOrEqual(Date.now() + 50);
+  });
+});
+
+describe('outcomes of many boards in one transaction', () => {
+  it('are all written but the one that cannot be', async () => {
+    const tenant = await fix.rows.tenant();
+    const uuids = await boards(tenant, 5);
+    const id = await fix.operation(tenant, uuids);
+    const owner = timeUuid();
+    const { works } = await fix.database.transaction((manager) =>
+      claimBoards(manager, uuids, claimOptions(owner, 60)),
+    );
+    const ends: string[] = [];
+    const recorder = createRecorder({
+      database: fix.database,
+      owner,
+      logger: silent,
+      now: Date.now,
+      onWritten: () => undefined,
+      onEnded: (ids) => ends.push(...ids),
+    });
+    await Promise.all(
+      works.map(({ held, targets: [target] }, index) => {
+        if (!target) throw new Error('it has no target');
+        const change = changeOf(target, { state: 'succeeded', result: index });
+        // A fault of ours, of the third one.
+        const changes = [index === 2 ? { ...change, from: 'expired' as const } : change];
+        return recorder.record({ changes, release: { board: held, nextAt: undefined, hasOpen: false } });
+      }),
+    );
+    expect(await countIn('succeeded', tenant)).toBe(4);
+    const bad = works[2]?.held.boardUuid ?? '';
+    expect(await fix.target(id, bad)).toMatchObject({ state: 'dispatched' });
+    expect(await fix.queue(bad)).toMatchObject({ owner });
+    expect(await fix.value('SELECT COUNT(*) FROM board_queues WHERE owner = ?', [owner])).toBe(1);
+    await recorder.settle();
+    expect(ends).toEqual([]);
   });
 });
 

@@ -9,7 +9,8 @@ import type { RelayCall } from '../../../common/relay/messages.ts';
 import { createRelayClient } from '../../../common/relay/relay-client.ts';
 import { timeUuid } from '../../../common/runtime/time-uuid.ts';
 import type { RunRequest } from '../../../common/wamp/operations.ts';
-import { type Engine, type EngineSettings, startEngine } from '../../../conductor/engine/engine.ts';
+import { type Engine, startEngine } from '../../../conductor/engine/engine.ts';
+import type { EngineSettings } from '../../../conductor/engine/settings.ts';
 import { relayKey } from '../rpc-support.ts';
 import { openConductorDatabase, silent } from './support.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { wakeBoard } from '../../../common/db/queries/board-queues.ts';
+import { readyBoards, wakeBoard } from '../../../common/db/queries/board-queues.ts';
 import { startStatusServer } from '../../../conductor/status-server.ts';
 import { createWakeRoute } from '../../../conductor/wake-route.ts';
 import { until } from '../../harness/until.ts';
@@ -402,6 +402,40 @@ describe('a wake', () => {
     } finally {
       await close();
     }
+  });
+});
+
+describe('a board whose rows make no sense', () => {
+  it('holds up no other', async () => {
+    const boards: string[] = [];
+    for (let count = 0; count < 5; count += 1)
+      boards.push((await fix.online(tenant, `sensible ${count}`)).uuid);
+    const bad = boards[2] ?? '';
+    const never = {
+      delivery: 'window',
+      daily_window: '{"from":"08:00","to":"09:00","timeZone":"Mars/Base"}',
+    };
+    const poison = await fix.operation(tenant, [bad], never, { queued: false });
+    const id = await fix.operation(
+      tenant,
+      boards.filter((each) => each !== bad),
+      {},
+      { queued: false },
+    );
+    const entries = boards.map((boardUuid) => ({ boardUuid, tenantId: tenant }));
+    await fix.database.transaction((manager) => readyBoards(manager, entries));
+    fix.start();
+    await ended(id, 'succeeded');
+    expect(await fix.target(poison)).toMatchObject({ state: 'queued', attempt: 0 });
+  });
+
+  it('that gives an answer without sense stays dispatched: it may have run', async () => {
+    const { uuid } = await fix.online(tenant, 'talks nonsense');
+    fix.relay.play((call) => succeed(call, JSON.parse(`${'['.repeat(60)}${']'.repeat(60)}`)));
+    const id = await fix.operation(tenant, [uuid]);
+    fix.start();
+    await until('it was answered', async () => (await fix.kinds(id)).includes('no-answer'));
+    expect(await fix.target(id)).toMatchObject({ state: 'dispatched', attempt: 1 });
   });
 });
 
