@@ -69,7 +69,12 @@ export function createWebhookHandlers(deps: ApiDeps): HandlersOf<WebhookOperatio
           secret: sealSecret(key, id, secret),
           createdBy: creatorOf(request.principal),
         });
-        await auditWebhook(manager, request, { id, tenant: tenant.id }, { name, url, types });
+        await auditWebhook(
+          manager,
+          request,
+          { id, tenant: tenant.id },
+          { name, types, host: new URL(url).host },
+        );
         const webhook = toWebhook(await getWebhookRow(manager, tenant.id, id));
         return {
           status: 201,
@@ -103,7 +108,12 @@ export function createWebhookHandlers(deps: ApiDeps): HandlersOf<WebhookOperatio
           ...(types && { types: JSON.stringify(types) }),
           ...(state !== undefined && moveTo(state, row)),
         });
-        await auditWebhook(manager, request, row, { ...fields, types, state });
+        await auditWebhook(manager, request, row, {
+          fields: Object.keys(request.body).filter((field) => field !== 'version'),
+          ...(state !== undefined && { state }),
+          // The rest of a URL may hold a secret of its receiver's.
+          ...(fields.url !== undefined && { host: new URL(fields.url).host }),
+        });
         return toWebhook(await getWebhookRow(manager, tenant.id, row.id));
       });
       return { status: 200, headers: versionTag(webhook.version), body: webhook };

@@ -7,6 +7,7 @@ import type { ConductorMetrics } from '../metrics.ts';
 import type { Task } from '../scheduler.ts';
 import { createScheduleTasks } from '../schedules/tasks.ts';
 import { createFanOut } from '../webhooks/fan-out.ts';
+import { limitOutboxes } from '../webhooks/limit-outboxes.ts';
 import { clearExpired } from './cleanup.ts';
 import { clearDeletedBoards } from './deleted-boards.ts';
 import { endLapsedSessions } from './heartbeats.ts';
@@ -60,6 +61,7 @@ export function createTasks(parts: TaskParts): readonly Task[] {
       leaseSeconds: 6,
       run: createFanOut({ onAdded: onDeliveries, onLag }),
     },
+    { name: 'webhook-limits', everyMs: minute, run: limitOutboxes },
     { name: 'cleanup', everyMs: minute, run: (context) => clearExpired(context, rules) },
     { name: 'operation-retention', everyMs: 10 * minute, run: (context) => trimOperations(context, rules) },
     { name: 'artifacts', everyMs: 10 * minute, run: (context) => trimArtifacts(context, artifacts) },

@@ -120,17 +120,20 @@ export async function markFailing(manager: EntityManager, webhookId: string, sin
   ]);
 }
 
-/** One that has failed for too long; its owners find the reason in it and in the audit trail. */
+/**
+ * Its owners find the reason in it and in the audit trail. False when it is disabled already, or has
+ * not been failing since `failingBefore`.
+ */
 export async function disableWebhook(
   manager: EntityManager,
-  { id, tenantId, name }: WebhookTarget,
-  failingBefore: Date,
+  { id, tenantId, name }: Pick<WebhookTarget, 'id' | 'tenantId' | 'name'>,
   reason: string,
+  failingBefore?: Date,
 ): Promise<boolean> {
   const result = (await manager.query(
     `UPDATE webhooks SET state = 'disabled', disabled_reason = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3)
-     WHERE id = ? AND state = 'active' AND failing_since <= ?`,
-    [reason.slice(0, 300), id, failingBefore],
+     WHERE id = ? AND state = 'active'${failingBefore ? ' AND failing_since <= ?' : ''}`,
+    [reason.slice(0, 300), id, ...(failingBefore ? [failingBefore] : [])],
   )) as { affectedRows: number };
   if (result.affectedRows === 0) return false;
   await recordAudit(manager, {

@@ -227,7 +227,7 @@ export function startSender(options: SenderOptions): Sender {
         await markFailing(manager, webhookId, new Date(at));
         const limit = new Date(at - settings.disableAfterMs);
         if (target.failingSince === null || target.failingSince > limit) return false;
-        return disableWebhook(manager, target, limit, `nothing was taken for long; at last: ${error}`);
+        return disableWebhook(manager, target, `nothing was taken for long; at last: ${error}`, limit);
       },
       { repeatable: true },
     );

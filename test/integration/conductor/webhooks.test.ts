@@ -9,6 +9,7 @@ import { sealSecret } from '../../../common/webhooks/secrets.ts';
 import type { TaskContext } from '../../../conductor/scheduler.ts';
 import { clearExpired } from '../../../conductor/tasks/cleanup.ts';
 import { fanOut } from '../../../conductor/webhooks/fan-out.ts';
+import { limitOutboxes, maxPending } from '../../../conductor/webhooks/limit-outboxes.ts';
 import { createSeenEvents } from '../../../conductor/webhooks/seen-events.ts';
 import { type Sender, type SenderSettings, startSender } from '../../../conductor/webhooks/sender.ts';
 import { until } from '../../harness/until.ts';
@@ -399,6 +400,24 @@ describe('a webhook that only fails', () => {
     expect(await rows('SELECT tenant_id, actor_kind, action, target FROM audit_events')).toEqual([
       { tenant_id: tenant, actor_kind: 'process', action: 'disableWebhook', target: hook },
     ]);
+  });
+});
+
+describe('a webhook whose outbox only grows', () => {
+  it('is disabled before it holds without end, and others are not', async () => {
+    const [full, other] = [await webhook('http://1.1.1.1/'), await webhook('http://1.1.1.1/')];
+    await delivery(other);
+    await db.connection.query(
+      `INSERT INTO webhook_deliveries (webhook_id, event_id, type, payload, state, next_at, give_up_at, created_at)
+       SELECT ?, seq, 'operation', '{}', 'pending', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)
+       FROM seq_1_to_${maxPending}`,
+      [full],
+    );
+    expect(await limitOutboxes(createContext(db.database))).toEqual({ disabled: 1 });
+    expect(await webhookOf(full)).toMatchObject({ state: 'disabled' });
+    expect((await webhookOf(full))?.disabled_reason).toContain('wait');
+    expect(await webhookOf(other)).toMatchObject({ state: 'active' });
+    expect(await db.value("SELECT COUNT(*) FROM audit_events WHERE action = 'disableWebhook'")).toBe(1);
   });
 });
 
