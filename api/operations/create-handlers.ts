@@ -2,7 +2,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import { insertOperation } from '../../common/db/queries/operation-creation.ts';
+import { type InsertedOperation, insertOperation } from '../../common/db/queries/operation-creation.ts';
 import { requireTargets, resolveTargets } from '../../common/db/queries/operation-targets.ts';
 import { readQuotaLimits, takeOperationPlace } from '../../common/db/queries/quotas.ts';
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
@@ -14,7 +14,7 @@ import { auditChange, creatorOf } from '../audit/audit.ts';
 import { scopeAllowsProcedure } from '../auth/principal.ts';
 import type { ApiDeps } from '../deps.ts';
 import { type Created, createOnce, findReplay } from '../http/idempotency.ts';
-import type { ApiRequest, HandlersOf } from '../http/operation.ts';
+import type { ApiRequest, HandlersOf, Schemas } from '../http/operation.ts';
 import { versionTag } from '../http/versions.ts';
 import { type PlannedOperation, requirePlan, toExcluded, toPlan } from './operation-plan.ts';
 import { findProcedureSeconds, readOperation } from './operation-queries.ts';
@@ -22,47 +22,71 @@ import { parseOperationRequest } from './operation-request.ts';
 import { parseWait, waitForEnd } from './wait.ts';
 
 type Creation = ApiRequest<'createOperation'>;
+type Planned = PlannedOperation & { limits: QuotaLimits };
+type Excluded = NonNullable<Schemas['Operation']['excluded']>;
 type CreationOrPlan = Creation | ApiRequest<'planOperation'>;
 
 export function createOperationCreationHandlers(
   { database, config, stopping }: ApiDeps,
   wake: WakeClient,
 ): HandlersOf<'createOperation' | 'planOperation'> {
-  async function create(request: Creation): Promise<Created<'createOperation'>> {
-    const replayed = await findReplay(database, request);
-    if (replayed) return replayed;
+  async function plan(request: Creation): Promise<Planned> {
     // Ahead of the transaction: what it would read, it would hold to while it waits for others.
     const planned = await planRequest(database, request);
     requirePlan(planned);
-    const limits = await database.read((manager) =>
-      readQuotaLimits(manager, planned.tenantId, config.quotas),
-    );
-    const answer = await createOnce(database, request, (manager) =>
-      store(manager, request, { ...planned, limits }),
-    );
-    const boards = planned.resolved.included.map(({ uuid }) => uuid);
-    wake.wake({ operations: [answer.body.id], boards: planned.request.rollout ? [] : boards });
+    const { tenantId } = planned;
+    const limits = await database.read((manager) => readQuotaLimits(manager, tenantId, config.quotas));
+    return { ...planned, limits };
+  }
+
+  async function create(request: Creation): Promise<Created<'createOperation'>> {
+    const replayed = await findReplay(database, request);
+    if (replayed) return replayed;
+    const planned = await plan(request);
+    const answer = await createOnce(database, request, (manager) => store(manager, request, planned));
+    wakeFor(planned, answer.body.id);
     return answer;
+  }
+
+  /** Without a key nobody asks for this answer again: it is read once, when the wait is over. */
+  async function createUnkeyed(request: Creation): Promise<{ id: string; excluded: Excluded }> {
+    const planned = await plan(request);
+    const id = await database.transaction(async (manager) => {
+      const inserted = await insert(manager, request, planned);
+      await appendEvents(manager, inserted.events);
+      return inserted.id;
+    });
+    wakeFor(planned, id);
+    return { id, excluded: toExcluded(planned.resolved) };
+  }
+
+  function wakeFor({ resolved, request }: Planned, id: string): void {
+    const boards = request.rollout ? [] : resolved.included.map(({ uuid }) => uuid);
+    wake.wake({ operations: [id], boards });
+  }
+
+  async function createAndWait(request: Creation, waitMs: number) {
+    const isKeyed = request.header('idempotency-key') !== undefined;
+    const answer = isKeyed ? await create(request) : undefined;
+    const { id, excluded = [] } = answer?.body ?? (await createUnkeyed(request));
+    const { response } = request.http;
+    const gone = new AbortController();
+    const leave = () => gone.abort();
+    response.once('close', leave);
+    await waitForEnd({ database, wake, stopping }, id, waitMs, gone.signal);
+    response.off('close', leave);
+    const operation = await database.read((manager) => readOperation(manager, id));
+    return {
+      status: operation.endedAt === null ? (202 as const) : (200 as const),
+      headers: { Location: locationOf(id), ...answer?.headers, ...versionTag(operation.version) },
+      body: { ...operation, ...(excluded.length > 0 && { excluded }) },
+    };
   }
 
   return {
     async createOperation(request) {
       const waitMs = parseWait(request.query.wait);
-      const answer = await create(request);
-      if (waitMs === undefined) return answer;
-      const { id, excluded } = answer.body;
-      const { response } = request.http;
-      const gone = new AbortController();
-      const leave = () => gone.abort();
-      response.once('close', leave);
-      await waitForEnd({ database, wake, stopping }, id, waitMs, gone.signal);
-      response.off('close', leave);
-      const operation = await database.read((manager) => readOperation(manager, id));
-      return {
-        status: operation.endedAt === null ? 202 : 200,
-        headers: { ...answer.headers, ...versionTag(operation.version) },
-        body: { ...operation, ...(excluded && { excluded }) },
-      };
+      return waitMs === undefined ? create(request) : createAndWait(request, waitMs);
     },
 
     async planOperation(request) {
@@ -110,13 +134,14 @@ async function findTenant(
   return tenantForCreation(manager, { operationId, principal }, body.tenant);
 }
 
-async function store(
+/** The rows, without the live events. */
+async function insert(
   manager: EntityManager,
   request: Creation,
-  { tenantId, limits, request: order, resolved }: PlannedOperation & { limits: QuotaLimits },
-): Promise<Created<'createOperation'>> {
+  { tenantId, limits, request: order, resolved }: Planned,
+): Promise<InsertedOperation> {
   await takeOperationPlace(manager, tenantId, limits);
-  const { id, events } = await insertOperation(manager, {
+  const inserted = await insertOperation(manager, {
     ...order,
     tenantId,
     createdBy: creatorOf(request.principal),
@@ -126,15 +151,26 @@ async function store(
   await auditChange(manager, request, {
     tenantId,
     targetKind: 'operation',
-    target: id,
+    target: inserted.id,
     detail: { procedure: order.procedure, delivery: order.delivery, boards: resolved.included.length },
   });
+  return inserted;
+}
+
+async function store(
+  manager: EntityManager,
+  request: Creation,
+  planned: Planned,
+): Promise<Created<'createOperation'>> {
+  const { id, events } = await insert(manager, request, planned);
   const operation = await readOperation(manager, id);
   await appendEvents(manager, events);
-  const excluded = toExcluded(resolved);
+  const excluded = toExcluded(planned.resolved);
   return {
     status: 202,
-    headers: { Location: `/v1/operations/${id}`, ...versionTag(operation.version) },
+    headers: { Location: locationOf(id), ...versionTag(operation.version) },
     body: { ...operation, ...(excluded.length > 0 && { excluded }) },
   };
 }
+
+const locationOf = (id: string) => `/v1/operations/${id}`;

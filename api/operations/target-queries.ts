@@ -24,6 +24,7 @@ interface TargetListRow {
   acceptedAt: Date | null;
   endedAt: Date | null;
   version: number;
+  hasArtifacts: number;
 }
 
 export interface TargetPage {
@@ -43,7 +44,8 @@ export async function listTargets(
   const rows = (await manager.query(
     `SELECT t.board_uuid AS board, b.name AS boardName, t.state, t.wave, t.attempt, t.deliveries, t.safety,
             t.progress, CAST(t.result AS CHAR) AS result, t.error, t.not_before AS notBefore, t.cancel_requested AS cancelRequested,
-            t.dispatched_at AS dispatchedAt, t.accepted_at AS acceptedAt, t.ended_at AS endedAt, t.version
+            t.dispatched_at AS dispatchedAt, t.accepted_at AS acceptedAt, t.ended_at AS endedAt, t.version,
+            EXISTS (SELECT 1 FROM artifacts a WHERE a.operation_id = t.operation_id AND a.board_uuid = t.board_uuid) AS hasArtifacts
      FROM operation_targets t LEFT JOIN boards b ON b.uuid = t.board_uuid
      WHERE ${sql} ORDER BY t.board_uuid LIMIT ?`,
     [...values, page.limit],
@@ -51,7 +53,7 @@ export async function listTargets(
   const artifacts = await findArtifacts(
     manager,
     operationId,
-    rows.filter(({ attempt }) => attempt > 0).map(({ board }) => board),
+    rows.filter(({ hasArtifacts }) => hasArtifacts === 1).map(({ board }) => board),
   );
   return rows.map((row) => toTarget(row, artifacts.get(row.board) ?? []));
 }
@@ -88,7 +90,10 @@ function targetCondition(
   };
 }
 
-function toTarget(row: TargetListRow, artifacts: Schemas['Artifact'][]): Schemas['OperationTarget'] {
+function toTarget(
+  { hasArtifacts: _has, ...row }: TargetListRow,
+  artifacts: Schemas['Artifact'][],
+): Schemas['OperationTarget'] {
   return {
     ...row,
     progress: parseJson(row.progress),

@@ -1,4 +1,4 @@
-/** Many wakes within a moment become one request; while it is under way the next ones gather. */
+/** Wakes of one turn of the event loop become one request; while it is under way the next ones gather. */
 import { wakeLimits } from './messages.ts';
 
 /** Where to look. */
@@ -13,25 +13,23 @@ export interface WakeBatch {
   stop(): void;
 }
 
-const gatherMs = 3;
-
 /** @param send must not throw */
 export function createWakeBatch(
   send: (wake: { operations: string[]; boards: string[] }) => Promise<unknown>,
 ): WakeBatch {
   let operations = new Set<string>();
   let boards = new Set<string>();
-  let timer: NodeJS.Timeout | undefined;
+  let next: NodeJS.Immediate | undefined;
   let isSending = false;
   let stopped = false;
 
   function schedule(): void {
-    if (stopped || isSending || timer || operations.size + boards.size === 0) return;
-    timer = setTimeout(() => void flush(), gatherMs);
+    if (stopped || isSending || next || operations.size + boards.size === 0) return;
+    next = setImmediate(() => void flush());
   }
 
   async function flush(): Promise<void> {
-    timer = undefined;
+    next = undefined;
     isSending = true;
     const wake = { operations: [...operations], boards: [...boards] };
     operations = new Set();
@@ -50,7 +48,7 @@ export function createWakeBatch(
     },
     stop() {
       stopped = true;
-      clearTimeout(timer);
+      clearImmediate(next);
     },
   };
 }

@@ -44,8 +44,7 @@ export interface OpenTarget extends ReportedTarget, TargetKey {
 }
 
 export interface PlannedChange extends TargetChange {
-  /** Of its operation. */
-  targetCount: number;
+  isOnly: boolean;
 }
 
 /** The target as it stands once the change is committed. */
@@ -62,7 +61,6 @@ export function changeOf(
   event?: TargetChange['event'],
 ): PlannedChange {
   const { boardUuid, operationId, tenantId, version, state, operation } = target;
-  const { targetCount } = operation;
   return {
     boardUuid,
     operationId,
@@ -70,7 +68,7 @@ export function changeOf(
     version,
     from: state,
     set,
-    targetCount,
+    isOnly: operation.targetCount === 1,
     ...(event && { event }),
   };
 }

@@ -5,7 +5,7 @@
 import type { EntityManager } from 'typeorm';
 import { type BoardRelease, releaseBoards } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import { changeTargets, endOperations, type TargetKey } from '../../common/db/queries/operation-changes.ts';
+import { changeTargets, type TargetKey } from '../../common/db/queries/operation-changes.ts';
 import { isEnded } from '../../common/operations/states.ts';
 import type { PlannedChange } from './views.ts';
 
@@ -26,24 +26,22 @@ export async function writeOutcomes(
   outcomes: { changes: readonly PlannedChange[]; releases: readonly BoardRelease[]; now: number },
 ): Promise<Written> {
   const { changes, now } = outcomes;
-  const { applied, events } = await changeTargets(manager, changes);
+  const { applied, ended, events } = await changeTargets(manager, changes);
   const held = new Set(applied.map(keyOf));
   const lost = changes.filter((each) => !held.has(keyOf(each)));
   const ending = changes.filter(
     (each) => held.has(keyOf(each)) && each.set.state !== undefined && isEnded(each.set.state),
   );
-  const single = operationsOf(ending.filter(({ targetCount }) => targetCount === 1));
-  const ends = await endOperations(manager, single);
   const unsettled = new Set(lost.map(({ boardUuid }) => boardUuid));
   const releases = outcomes.releases.map((each) =>
     unsettled.has(each.board.boardUuid) ? { ...each, nextAt: now, hasOpen: true } : each,
   );
   if (releases.length > 0) await releaseBoards(manager, owner, releases);
-  await appendEvents(manager, [...events, ...ends]);
+  await appendEvents(manager, events);
   return {
     lost,
-    ended: single,
-    mayHaveEnded: operationsOf(ending.filter(({ targetCount }) => targetCount !== 1)),
+    ended,
+    mayHaveEnded: operationsOf(ending.filter(({ isOnly }) => !isOnly)),
     releases,
   };
 }

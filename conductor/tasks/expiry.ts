@@ -79,8 +79,9 @@ export async function endTargets(
 ): Promise<number> {
   if (targets.length === 0) return 0;
   const changes = targets.map(
-    ({ state: from, attempt, ...key }): PlannedChange => ({
+    ({ state: from, attempt, targetCount, ...key }): PlannedChange => ({
       ...key,
+      isOnly: targetCount === 1,
       from,
       set: { state, error: { ...error } },
       event: { kind: state, ...(attempt > 0 && { attempt }), evidence: { error } },

@@ -40,6 +40,8 @@ export interface TargetChange extends TargetKey {
   set: TargetValues;
   /** What happened and how one knows: session, attempt, agent, the board's answer. */
   event?: { kind: string; attempt?: number; evidence: JsonObject };
+  /** The only target of its operation: its end is the operation's. */
+  isOnly?: boolean;
 }
 
 const columns: Record<keyof TargetValues, string> = {
@@ -68,15 +70,17 @@ const jsonColumns: ReadonlySet<keyof TargetValues> = new Set<keyof TargetValues>
 export interface AppliedChanges {
   /** Those that held; the others met a newer version. */
   applied: TargetChange[];
+  /** Operations that have ended with their only target. */
+  ended: string[];
   /** To be given to appendEvents as the last statement of the transaction. */
   events: NewEvent[];
 }
 
 /**
- * Applies what still holds. The caller appends the events, and calls `endOperations` for the
- * operations whose targets ended (in the same transaction when there is one target only, else after
- * the commit: two that end at once do not see each other before). Many changes take as many
- * statements as they have different sets of columns, not one each.
+ * Applies what still holds, and ends operations with their only target. The caller appends the events,
+ * and calls `endOperations` after the commit for operations of several targets, one of which ended: two
+ * that end at once do not see each other before. Many changes take as many statements as they have
+ * different sets of columns, not one each.
  */
 export async function changeTargets(
   manager: EntityManager,
@@ -88,13 +92,49 @@ export async function changeTargets(
   const sorted = [...changes].sort(byKey);
   const applied =
     sorted.length < severalFrom ? await changeOneByOne(manager, sorted) : await changeAll(manager, sorted);
-  await insertOperationEvents(
-    manager,
-    applied.flatMap(({ operationId, boardUuid, event }) =>
+  const ending = applied.filter(({ isOnly, set }) => isOnly && set.state !== undefined && isEnded(set.state));
+  const { ends, others } = ending.length < severalFrom ? await endOnly(manager, ending) : noneEnded(ending);
+  await insertOperationEvents(manager, [
+    ...applied.flatMap(({ operationId, boardUuid, event }) =>
       event ? [{ operationId, boardUuid, ...event }] : [],
     ),
-  );
-  return { applied, events: applied.flatMap(toLiveEvent) };
+    ...ends.map(toEndEvent),
+  ]);
+  const more = await endOperations(manager, others);
+  return {
+    applied,
+    ended: [...ends.map(({ id }) => id), ...more.map(({ payload }) => String(payload.operation))],
+    events: [...applied.flatMap(toLiveEvent), ...ends.map(toLiveEnd), ...more],
+  };
+}
+
+/** The end of an operation's only target tells the operation's, without a look at the targets. */
+async function endOnly(
+  manager: EntityManager,
+  changes: readonly TargetChange[],
+): Promise<{ ends: OperationEnd[]; others: string[] }> {
+  const ends: OperationEnd[] = [];
+  const others: string[] = [];
+  for (const { operationId: id, tenantId, set } of changes) {
+    const outcome = outcomeOf(set.state as TargetState);
+    const result = (await manager.query(
+      `UPDATE operations SET state = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3),
+              ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3))
+       WHERE id = ? AND target_count = 1 AND state NOT IN ('preparing', ?)`,
+      [outcome, id, outcome],
+    )) as { affectedRows: number };
+    if (result.affectedRows === 1) ends.push({ id, tenantId, outcome });
+    else others.push(id);
+  }
+  return { ends, others };
+}
+
+function noneEnded(changes: readonly TargetChange[]): { ends: OperationEnd[]; others: string[] } {
+  return { ends: [], others: changes.map(({ operationId }) => operationId) };
+}
+
+function outcomeOf(state: TargetState): OperationState {
+  return state === 'succeeded' || state === 'cancelled' ? state : 'failed';
 }
 
 /** Below, statements of their own are cheaper than the one that locks them first. */
@@ -274,11 +314,26 @@ export async function insertOperationEvents(
     );
 }
 
-interface OperationStanding {
+interface OperationEnd {
   id: string;
   tenantId: string;
-  state: OperationState;
   outcome: OperationState;
+}
+
+const toEndEvent = ({ id, outcome }: OperationEnd): NewOperationEvent => ({
+  operationId: id,
+  boardUuid: null,
+  kind: outcome,
+  evidence: { of: 'operation' },
+});
+
+function toLiveEnd({ id, tenantId, outcome }: OperationEnd): NewEvent {
+  const payload = { operation: id, state: outcome, at: new Date().toISOString() };
+  return { tenantId, boardUuid: null, type: 'operation', payload };
+}
+
+interface OperationStanding extends OperationEnd {
+  state: OperationState;
 }
 
 const openStates = "'queued', 'dispatched', 'accepted', 'running'";
@@ -308,20 +363,8 @@ export async function endOperations(
               ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3)) WHERE id IN (?)`,
       [outcome, alike.map(({ id }) => id)],
     );
-  await insertOperationEvents(
-    manager,
-    ending.map(({ id, outcome }) => ({
-      operationId: id,
-      boardUuid: null,
-      kind: outcome,
-      evidence: { of: 'operation' },
-    })),
-  );
-  const at = new Date().toISOString();
-  return ending.map(({ id, tenantId, outcome }) => {
-    const payload = { operation: id, state: outcome, at };
-    return { tenantId, boardUuid: null, type: 'operation', payload };
-  });
+  await insertOperationEvents(manager, ending.map(toEndEvent));
+  return ending.map(toLiveEnd);
 }
 
 const hasNewEnd = ({ state, outcome }: OperationStanding) => outcome !== state && outcome !== 'active';

@@ -136,7 +136,7 @@ async function look(wrap: Wrap = plain): Promise<{ boards: HeldBoard[]; reads: n
       ...{ boardUuid, operationId, tenantId, version, from },
       set: { state: 'succeeded' as const, result: { done: true } },
       event: { kind: 'succeeded', evidence: {} },
-      targetCount: operation.targetCount,
+      isOnly: operation.targetCount === 1,
     })),
   );
   const releases = works.map(({ held }) => ({ board: held, nextAt: undefined, hasOpen: false }));
