@@ -6,7 +6,7 @@ import {
 } from '../../common/db/queries/schedule-rows.ts';
 import { nextDue } from '../../common/operations/schedule-times.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import type { ScheduleTiming } from '../../common/wamp/operations.ts';
+import type { ScheduleTiming } from '../../common/wamp/board-schedules.ts';
 import type { Schemas } from '../http/operation.ts';
 import { checkJitter, checkOffline, shifted } from './schedule-request.ts';
 import type { ScheduleValues } from './schedule-rows.ts';

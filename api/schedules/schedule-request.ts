@@ -2,7 +2,7 @@
 import type { ScheduledOperation, ScheduleRow } from '../../common/db/queries/schedule-rows.ts';
 import { checkTiming, nextDue } from '../../common/operations/schedule-times.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import type { ScheduleTiming } from '../../common/wamp/operations.ts';
+import type { ScheduleTiming } from '../../common/wamp/board-schedules.ts';
 import type { Schemas } from '../http/operation.ts';
 import { atPointer, fault, parseOperationRequest } from '../operations/operation-request.ts';
 

@@ -7,7 +7,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { type ArtifactReport, operationLimits, parseArtifact } from '../../common/wamp/operations.ts';
+import { type ArtifactReport, parseArtifact } from '../../common/wamp/artifacts.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
 import type { ArtifactLabel, KeepArtifact } from '../sources/source.ts';
 import { syncFolder } from '../state/atomic-file.ts';
 

@@ -1,8 +1,8 @@
 /** What the journal keeps of one operation, and what of it is said to the server. */
 import type { JsonObject } from '../../common/runtime/guards.ts';
+import type { ArtifactReport } from '../../common/wamp/artifacts.ts';
 import type { SafetyClass } from '../../common/wamp/contract.ts';
 import {
-  type ArtifactReport,
   endedReportStates,
   type OperationReport,
   type Progress,

@@ -1,7 +1,9 @@
 /** One run of a procedure as an operation: what it is given, and what becomes of what it gives or throws. */
 import { messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
-import { type ArtifactReport, operationLimits, type Progress } from '../../common/wamp/operations.ts';
+import type { ArtifactReport } from '../../common/wamp/artifacts.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
+import type { Progress } from '../../common/wamp/operations.ts';
 import { isStorable } from '../../common/wamp/storable.ts';
 import type { Clock } from '../clock.ts';
 import { logged } from '../procedures/registry.ts';

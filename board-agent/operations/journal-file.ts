@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { isUuid } from '../../common/runtime/guards.ts';
-import type { BoardSchedule } from '../../common/wamp/operations.ts';
+import type { BoardSchedule } from '../../common/wamp/board-schedules.ts';
 import { DamageError, openSqliteFile, readMeta } from '../state/sqlite-file.ts';
 import { type Entry, isEnded } from './entry.ts';
 

@@ -14,7 +14,7 @@ import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
-import type { BoardSchedule } from '../../common/wamp/operations.ts';
+import type { BoardSchedule } from '../../common/wamp/board-schedules.ts';
 import type { Clock } from '../clock.ts';
 import { isFull, usedBytes, vacuum } from '../state/sqlite-file.ts';
 import { createSqliteStore } from '../state/sqlite-store.ts';

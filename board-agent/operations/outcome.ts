@@ -1,12 +1,8 @@
 /** How a procedure ended, in a form that the wire takes whatever the procedure gave or threw. */
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import {
-  operationLimits,
-  type Progress,
-  parseProgress,
-  type ReportError,
-} from '../../common/wamp/operations.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
+import { type Progress, parseProgress, type ReportError } from '../../common/wamp/operations.ts';
 
 const messageLength = 2000;
 

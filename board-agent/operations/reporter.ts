@@ -11,12 +11,9 @@
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import { backoffDelayMs } from '../../common/runtime/backoff.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
-import {
-  type ArtifactChunk,
-  operationLimits,
-  parseResultAnswer,
-  type ResultRequest,
-} from '../../common/wamp/operations.ts';
+import type { ArtifactChunk } from '../../common/wamp/artifacts.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
+import { parseResultAnswer, type ResultRequest } from '../../common/wamp/operations.ts';
 import { type Clock, pause } from '../clock.ts';
 import type { ArtifactStore } from './artifacts.ts';
 import { type Entry, hasUploads, reportOf } from './entry.ts';

@@ -5,9 +5,9 @@
  * procedure that must not run twice is told before that is on disk.
  */
 import { AppError } from '../../common/runtime/app-error.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
 import {
   type OperationReport,
-  operationLimits,
   parseOperationIds,
   parseRunRequest,
   type RunAnswer,

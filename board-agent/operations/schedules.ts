@@ -13,7 +13,7 @@ import {
   type BoardSchedule,
   parseBoardSchedules,
   scheduledOperationId,
-} from '../../common/wamp/operations.ts';
+} from '../../common/wamp/board-schedules.ts';
 import type { Clock } from '../clock.ts';
 import type { Registry } from '../procedures/registry.ts';
 import type { ServerClock } from '../server-clock.ts';

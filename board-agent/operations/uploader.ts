@@ -9,9 +9,9 @@ import {
   type ArtifactAnswer,
   type ArtifactChunk,
   type ArtifactReport,
-  operationLimits,
   parseArtifactAnswer,
-} from '../../common/wamp/operations.ts';
+} from '../../common/wamp/artifacts.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
 import type { ArtifactStore } from './artifacts.ts';
 import type { Entry } from './entry.ts';
 import { parseAnswer } from './parse-answer.ts';

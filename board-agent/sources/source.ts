@@ -5,8 +5,8 @@
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { ModuleDeclaration } from '../../common/wamp/agent-procedures.ts';
+import type { ArtifactReport } from '../../common/wamp/artifacts.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
-import type { ArtifactReport } from '../../common/wamp/operations.ts';
 import type { ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
 import type { Clock } from '../clock.ts';
 

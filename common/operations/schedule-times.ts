@@ -8,7 +8,7 @@
  */
 import { Cron } from 'croner';
 import { AppError } from '../runtime/app-error.ts';
-import type { ScheduleTiming } from '../wamp/operations.ts';
+import type { ScheduleTiming } from '../wamp/board-schedules.ts';
 
 export const timingLimits = {
   /** Seconds. */

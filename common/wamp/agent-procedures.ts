@@ -14,14 +14,9 @@ import {
   isUuid,
   optional,
 } from '../runtime/guards.ts';
+import type { ArtifactAnswer, ArtifactChunk } from './artifacts.ts';
 import { type ProcedureContract, parseContracts } from './contract.ts';
-import type {
-  ArtifactAnswer,
-  ArtifactChunk,
-  ProgressRequest,
-  ResultAnswer,
-  ResultRequest,
-} from './operations.ts';
+import type { ProgressRequest, ResultAnswer, ResultRequest } from './operations.ts';
 import { parseStream, type ReadingsAck, type ReadingsBatch, type StreamDeclaration } from './readings.ts';
 
 export interface BoardFacts {

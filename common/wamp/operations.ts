@@ -5,21 +5,19 @@
  * An *attempt* is one intended execution. It is sent again until the board has answered, so a board
  * sees the same attempt several times, and answers repeats from its journal.
  */
-import { createHash } from 'node:crypto';
-import { AppError } from '../runtime/app-error.ts';
 import {
   asArray,
-  asBoolean,
   asInteger,
   asNumber,
   asObject,
   asOneOf,
   asString,
-  isUuid,
   type JsonObject,
   optional,
 } from '../runtime/guards.ts';
-import { checkStorable } from './storable.ts';
+import { type ArtifactReport, parseArtifact } from './artifacts.ts';
+import { parseScheduleRef, type ScheduleRef } from './board-schedules.ts';
+import { asAttempt, asBounded, asTime, asUuid, operationLimits } from './operation-limits.ts';
 
 /** What a board can say about an operation. `interrupted`: the agent died in the middle, and the rule says unknown. */
 export const reportStates = [
@@ -40,24 +38,6 @@ export const endedReportStates: ReadonlySet<ReportState> = new Set<ReportState>(
   'cancelled',
   'interrupted',
 ]);
-
-export const operationLimits = {
-  /** JSON text of a result; a larger one becomes an artifact. */
-  resultBytes: 262_144,
-  /** Reports in one call, and their JSON text together. */
-  reports: 50,
-  reportsBytes: 700_000,
-  /** Ids in one question or cancellation. */
-  ids: 100,
-  artifactBytes: 50 * 1024 * 1024,
-  artifactsPerOperation: 10,
-  /** Bytes of one chunk, before base64. */
-  chunkBytes: 131_072,
-  progressBytes: 65_536,
-  /** Of nesting in results, progress and details. */
-  levels: 28,
-  schedules: 200,
-} as const;
 
 /** kwargs of `operation.run`. */
 export interface RunRequest {
@@ -90,15 +70,6 @@ export interface Progress {
   data?: unknown;
 }
 
-export interface ArtifactReport {
-  name: string;
-  mediaType: string;
-  /** Bytes. */
-  size: number;
-  /** Lower-case hex. */
-  sha256: string;
-}
-
 /** One operation as the board's journal has it. */
 export interface OperationReport {
   operationId: string;
@@ -114,7 +85,7 @@ export interface OperationReport {
   /** How often the board began to run it in this attempt: above 1 only for idempotent procedures. */
   runs?: number;
   /** Of an offline schedule, which made the operation on the board. */
-  schedule?: { scheduleId: string; dueAt: number };
+  schedule?: ScheduleRef;
 }
 
 /** Answer of `operation.run`: the journal's entry, or why there is none. */
@@ -134,51 +105,6 @@ export interface StatusAnswer {
   missing: string[];
 }
 
-/** Entry of `operation.schedules`, whose kwargs `{schedules: […]}` replace all that the board has. */
-export interface BoardSchedule {
-  scheduleId: string;
-  version: number;
-  timing: ScheduleTiming;
-  procedure: string;
-  kwargs: JsonObject;
-  /** Seconds that a run may take, from its due time. */
-  deadlineSeconds: number;
-  jitterSeconds: number;
-  overlap: ScheduleOverlap;
-  catchUp: ScheduleCatchUp;
-  /** Epoch milliseconds: due times at and before this are not the board's to run. */
-  after: number;
-}
-
-/** One of the three, by `kind`. */
-export type ScheduleTiming =
-  | { kind: 'cron'; cron: string; timeZone: string }
-  | { kind: 'interval'; everySeconds: number; from: number }
-  | { kind: 'once'; at: number };
-
-export const scheduleOverlaps = ['skip', 'queue', 'cancel-previous'] as const;
-export type ScheduleOverlap = (typeof scheduleOverlaps)[number];
-
-/**
- * Id of the operation that a schedule's due time makes: the same wherever it is computed, so that a
- * due time is one operation however often it is met. A uuid (RFC 9562, version 8) that begins with the
- * due time, as those of other operations begin with the time of their making: the queues of boards go
- * by the order of ids. The rest is SHA-256 of both names.
- */
-export function scheduledOperationId(scheduleId: string, dueAt: number): string {
-  const hash = createHash('sha256').update(`boardwalk schedule ${scheduleId} ${dueAt}`).digest();
-  hash.writeUIntBE(Math.min(dueAt, 2 ** 48 - 1), 0, 6);
-  hash[6] = (hash.readUInt8(6) & 0x0f) | 0x80;
-  hash[8] = (hash.readUInt8(8) & 0x3f) | 0x80;
-  return hash.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-}
-
-/** What is made up for after an outage: none, the last due time, or all up to `limit`. */
-export interface ScheduleCatchUp {
-  mode: 'none' | 'last' | 'all';
-  limit: number;
-}
-
 /** kwargs of `boardwalk.agent.operation_result`. */
 export interface ResultRequest {
   journalEpoch: string;
@@ -195,47 +121,6 @@ export interface ProgressRequest {
   operationId: string;
   attempt: number;
   progress: Progress;
-}
-
-/** kwargs of `boardwalk.agent.put_artifact`. `data` absent = only asks where to go on. */
-export interface ArtifactChunk {
-  operationId: string;
-  attempt: number;
-  artifact: ArtifactReport;
-  offset: number;
-  /** base64 */
-  data?: string;
-  /** Of an offline schedule: the files come before the outcome, which makes the operation known. */
-  schedule?: { scheduleId: string; dueAt: number };
-}
-
-export interface ArtifactAnswer {
-  /** Bytes that the server has in a row: the next chunk begins there. */
-  received: number;
-  /** All bytes are there and their hash is right. */
-  complete: boolean;
-}
-
-const maxTime = 8_640_000_000_000_000;
-const hex64 = /^[0-9a-f]{64}$/;
-
-function asUuid(value: unknown, field: string): string {
-  if (isUuid(value)) return value;
-  throw new AppError('invalid-arguments', `${field} must be a uuid`, { details: { field } });
-}
-
-const asTime = (value: unknown, field: string) => asInteger(value, field, { min: 0, max: maxTime });
-const asAttempt = (value: unknown, field: string) => asInteger(value, field, { min: 1, max: 1_000_000 });
-
-/** The value as it is, if it can be stored and its JSON text stays within `max` bytes. */
-function asBounded(value: unknown, field: string, max: number): unknown {
-  checkStorable(value, field, operationLimits.levels);
-  const text = JSON.stringify(value);
-  if (text !== undefined && Buffer.byteLength(text) > max)
-    throw new AppError('payload-too-large', `${field} must have at most ${max} bytes as JSON`, {
-      details: { field },
-    });
-  return value;
 }
 
 export function parseRunRequest(value: unknown): RunRequest {
@@ -301,19 +186,6 @@ export function parseProgress(value: unknown, field: string): Progress {
   };
 }
 
-export function parseArtifact(value: unknown, field: string): ArtifactReport {
-  const input = asObject(value, field, ['name', 'mediaType', 'size', 'sha256']);
-  return {
-    name: asString(input.name, `${field}.name`, { max: 100, pattern: /^[^/\\]+$/ }),
-    mediaType: asString(input.mediaType, `${field}.mediaType`, {
-      max: 100,
-      pattern: /^[a-z0-9.+-]+\/[a-z0-9.+-]+$/i,
-    }),
-    size: asInteger(input.size, `${field}.size`, { min: 0, max: operationLimits.artifactBytes }),
-    sha256: asString(input.sha256, `${field}.sha256`, { min: 64, max: 64, pattern: hex64 }),
-  };
-}
-
 export function parseOperationReport(value: unknown, field: string): OperationReport {
   const input = asObject(value, field);
   const error = optional(input.error, (v) => parseReportError(v, `${field}.error`));
@@ -354,14 +226,6 @@ function parseReportError(value: unknown, field: string): ReportError {
   };
 }
 
-function parseScheduleRef(value: unknown, field: string): { scheduleId: string; dueAt: number } {
-  const input = asObject(value, field, ['scheduleId', 'dueAt']);
-  return {
-    scheduleId: asUuid(input.scheduleId, `${field}.scheduleId`),
-    dueAt: asTime(input.dueAt, `${field}.dueAt`),
-  };
-}
-
 export function parseResultRequest(value: unknown): ResultRequest {
   const input = asObject(value, 'kwargs', ['journalEpoch', 'reports']);
   return {
@@ -387,85 +251,5 @@ export function parseProgressRequest(value: unknown): ProgressRequest {
     operationId: asUuid(input.operationId, 'operationId'),
     attempt: asAttempt(input.attempt, 'attempt'),
     progress: parseProgress(input.progress, 'progress'),
-  };
-}
-
-const maxChunkText = Math.ceil(operationLimits.chunkBytes / 3) * 4;
-
-export function parseArtifactChunk(value: unknown): ArtifactChunk {
-  const input = asObject(value, 'kwargs', [
-    'operationId',
-    'attempt',
-    'artifact',
-    'offset',
-    'data',
-    'schedule',
-  ]);
-  const data = optional(input.data, (v) =>
-    asString(v, 'data', { min: 0, max: maxChunkText, pattern: /^[A-Za-z0-9+/]*={0,2}$/ }),
-  );
-  const schedule = optional(input.schedule, (v) => parseScheduleRef(v, 'schedule'));
-  return {
-    operationId: asUuid(input.operationId, 'operationId'),
-    attempt: asAttempt(input.attempt, 'attempt'),
-    artifact: parseArtifact(input.artifact, 'artifact'),
-    offset: asInteger(input.offset, 'offset', { min: 0, max: operationLimits.artifactBytes }),
-    ...(data !== undefined && { data }),
-    ...(schedule && { schedule }),
-  };
-}
-
-export function parseArtifactAnswer(value: unknown): ArtifactAnswer {
-  const input = asObject(value, 'answer');
-  return {
-    received: asInteger(input.received, 'received', { min: 0, max: operationLimits.artifactBytes }),
-    complete: asBoolean(input.complete, 'complete'),
-  };
-}
-
-export function parseBoardSchedules(value: unknown): BoardSchedule[] {
-  const input = asObject(value, 'kwargs', ['schedules']);
-  return asArray(input.schedules, 'schedules', { max: operationLimits.schedules }).map((each, index) =>
-    parseBoardSchedule(each, `schedules[${index}]`),
-  );
-}
-
-function parseBoardSchedule(value: unknown, field: string): BoardSchedule {
-  const input = asObject(value, field);
-  const catchUp = asObject(input.catchUp, `${field}.catchUp`);
-  return {
-    scheduleId: asUuid(input.scheduleId, `${field}.scheduleId`),
-    version: asInteger(input.version, `${field}.version`, { min: 1, max: Number.MAX_SAFE_INTEGER }),
-    timing: parseTiming(input.timing, `${field}.timing`),
-    procedure: asString(input.procedure, `${field}.procedure`, { max: 100 }),
-    kwargs: asObject(input.kwargs ?? {}, `${field}.kwargs`),
-    deadlineSeconds: asInteger(input.deadlineSeconds, `${field}.deadlineSeconds`, {
-      min: 1,
-      max: 31_536_000,
-    }),
-    jitterSeconds: asInteger(input.jitterSeconds, `${field}.jitterSeconds`, { min: 0, max: 86_400 }),
-    overlap: asOneOf(input.overlap, `${field}.overlap`, scheduleOverlaps),
-    catchUp: {
-      mode: asOneOf(catchUp.mode, `${field}.catchUp.mode`, ['none', 'last', 'all'] as const),
-      limit: asInteger(catchUp.limit, `${field}.catchUp.limit`, { min: 1, max: 100 }),
-    },
-    after: asTime(input.after, `${field}.after`),
-  };
-}
-
-export function parseTiming(value: unknown, field: string): ScheduleTiming {
-  const input = asObject(value, field);
-  const kind = asOneOf(input.kind, `${field}.kind`, ['cron', 'interval', 'once'] as const);
-  if (kind === 'once') return { kind, at: asTime(input.at, `${field}.at`) };
-  if (kind === 'interval')
-    return {
-      kind,
-      everySeconds: asInteger(input.everySeconds, `${field}.everySeconds`, { min: 1, max: 31_536_000 }),
-      from: asTime(input.from, `${field}.from`),
-    };
-  return {
-    kind,
-    cron: asString(input.cron, `${field}.cron`, { max: 100 }),
-    timeZone: asString(input.timeZone, `${field}.timeZone`, { max: 60 }),
   };
 }

@@ -10,7 +10,8 @@ import {
   parseHeartbeatRequest,
   parseHelloRequest,
 } from './agent-procedures.ts';
-import { parseArtifactChunk, parseProgressRequest, parseResultRequest } from './operations.ts';
+import { parseArtifactChunk } from './artifacts.ts';
+import { parseProgressRequest, parseResultRequest } from './operations.ts';
 import { parseReadingsBatch } from './readings.ts';
 import { agentUris } from './uris.ts';
 

@@ -6,8 +6,8 @@ import { randomBytes } from 'node:crypto';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
 import {
-  operationLimits,
   parseRunAnswer,
   parseStatusAnswer,
   type RunAnswer,

@@ -1,7 +1,8 @@
 /** Which schedules each board shall run by itself, and a hash that stands for the whole list. Pure. */
 import { createHash } from 'node:crypto';
 import type { ScheduleRow } from '../../common/db/queries/schedule-rows.ts';
-import { type BoardSchedule, operationLimits } from '../../common/wamp/operations.ts';
+import type { BoardSchedule } from '../../common/wamp/board-schedules.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
 
 export interface BoardList {
   /** Lower-case hex. */

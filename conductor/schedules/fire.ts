@@ -15,7 +15,7 @@ import { readQuotaLimits, takeOperationPlace } from '../../common/db/queries/quo
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
 import type { ScheduleStep } from '../../common/operations/schedule-steps.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { scheduledOperationId } from '../../common/wamp/operations.ts';
+import { scheduledOperationId } from '../../common/wamp/board-schedules.ts';
 import type { TaskContext } from '../scheduler.ts';
 import { cancelPrevious } from './cancel-previous.ts';
 import {

@@ -5,7 +5,8 @@ import {
   parseHeartbeatAnswer,
   parseHelloAnswer,
 } from '../../common/wamp/agent-procedures.ts';
-import { parseArtifactAnswer, parseResultAnswer } from '../../common/wamp/operations.ts';
+import { parseArtifactAnswer } from '../../common/wamp/artifacts.ts';
+import { parseResultAnswer } from '../../common/wamp/operations.ts';
 import { parseReadingsAck } from '../../common/wamp/readings.ts';
 import {
   type AgentHandlers,

@@ -8,7 +8,8 @@ import type { NewEvent } from '../../common/db/queries/events.ts';
 import { insertOperationEvents, type TargetKey } from '../../common/db/queries/operation-changes.ts';
 import { findSafety } from '../../common/db/queries/operation-creation.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import { type OperationReport, scheduledOperationId } from '../../common/wamp/operations.ts';
+import { scheduledOperationId } from '../../common/wamp/board-schedules.ts';
+import type { OperationReport } from '../../common/wamp/operations.ts';
 
 export interface OfflineRun extends TargetKey {
   tenantId: string;

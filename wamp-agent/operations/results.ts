@@ -6,12 +6,8 @@
 import type { Database } from '../../common/db/database.ts';
 import type { ReportSource } from '../../common/operations/apply-report.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
-import type {
-  ArtifactChunk,
-  ProgressRequest,
-  ResultAnswer,
-  ResultRequest,
-} from '../../common/wamp/operations.ts';
+import type { ArtifactChunk } from '../../common/wamp/artifacts.ts';
+import type { ProgressRequest, ResultAnswer, ResultRequest } from '../../common/wamp/operations.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import type { BoardEntry } from '../boards/directory.ts';
 import type { Metrics } from '../metrics.ts';

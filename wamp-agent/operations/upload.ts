@@ -22,7 +22,8 @@ import {
 } from '../../common/db/queries/artifacts.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { timeUuid } from '../../common/runtime/time-uuid.ts';
-import { type ArtifactAnswer, type ArtifactReport, operationLimits } from '../../common/wamp/operations.ts';
+import type { ArtifactAnswer, ArtifactReport } from '../../common/wamp/artifacts.ts';
+import { operationLimits } from '../../common/wamp/operation-limits.ts';
 import type { Metrics } from '../metrics.ts';
 import { createTurns } from './turns.ts';
 

@@ -1,6 +1,6 @@
 /** Rows of `artifacts`: what boards have sent of their operations' files. */
 import type { EntityManager } from 'typeorm';
-import type { ArtifactReport } from '../../wamp/operations.ts';
+import type { ArtifactReport } from '../../wamp/artifacts.ts';
 
 /** An attempt on a board, with the artifacts that its end speaks of. */
 export interface AttemptArtifacts {

@@ -1,7 +1,7 @@
 /** Rows of `schedules` with their JSON read: what the api writes, and the conductor goes by. */
 import type { DailyWindow } from '../../operations/window.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
-import type { ScheduleCatchUp, ScheduleOverlap, ScheduleTiming } from '../../wamp/operations.ts';
+import type { ScheduleCatchUp, ScheduleOverlap, ScheduleTiming } from '../../wamp/board-schedules.ts';
 import type { TargetChoice } from './operation-targets.ts';
 
 /** `schedules.operation`: what each due time makes. Boards are uuids in it, and the fleet its id. */

@@ -10,11 +10,8 @@ import { enrol } from '../../../board-agent/commands/enrol.ts';
 import { readStatus } from '../../../board-agent/commands/status.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../../common/runtime/guards.ts';
-import {
-  type BoardSchedule,
-  endedReportStates,
-  scheduledOperationId,
-} from '../../../common/wamp/operations.ts';
+import { type BoardSchedule, scheduledOperationId } from '../../../common/wamp/board-schedules.ts';
+import { endedReportStates } from '../../../common/wamp/operations.ts';
 import { startCrossbar, type TestCrossbar } from '../../harness/crossbar.ts';
 import { startFaultyProxy } from '../../harness/faulty-proxy.ts';
 import { repositoryRoot } from '../../harness/tools.ts';

@@ -16,11 +16,11 @@ import {
   parseHeartbeatRequest,
   parseHelloRequest,
 } from '../../../common/wamp/agent-procedures.ts';
+import { parseArtifactChunk } from '../../../common/wamp/artifacts.ts';
 import { errorUri } from '../../../common/wamp/errors.ts';
 import {
   type OperationReport,
   type ProgressRequest,
-  parseArtifactChunk,
   parseProgressRequest,
   parseResultRequest,
   parseRunAnswer,

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findLiveAgents } from '../../../common/db/queries/wamp-agents.ts';
 import { createAgentDirectory } from '../../../common/relay/agent-directory.ts';
 import { createRelayClient } from '../../../common/relay/relay-client.ts';
-import { type BoardSchedule, parseBoardSchedules } from '../../../common/wamp/operations.ts';
+import { type BoardSchedule, parseBoardSchedules } from '../../../common/wamp/board-schedules.ts';
 import { createBoardRests, handOutSchedules } from '../../../conductor/schedules/hand-out.ts';
 import { relayKey } from '../rpc-support.ts';
 import { type PlayedRelay, playRelay } from './engine-support.ts';

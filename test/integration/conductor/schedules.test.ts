@@ -5,7 +5,7 @@ import type { EntityManager } from 'typeorm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { QuotaLimits } from '../../../common/db/quota-limits.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
-import { scheduledOperationId } from '../../../common/wamp/operations.ts';
+import { scheduledOperationId } from '../../../common/wamp/board-schedules.ts';
 import type { TaskContext } from '../../../conductor/scheduler.ts';
 import { runSchedules } from '../../../conductor/schedules/run-schedules.ts';
 import { findDueSchedules } from '../../../conductor/schedules/schedule-queries.ts';

@@ -8,11 +8,8 @@ import { removeExpiredArtifacts, removeOrphans, sweepParts } from '../../../comm
 import { createArtifactStore } from '../../../common/artifacts/store.ts';
 import { createDatabase } from '../../../common/db/database.ts';
 import { createLogger } from '../../../common/runtime/logger.ts';
-import {
-  type ArtifactAnswer,
-  type ArtifactReport,
-  scheduledOperationId,
-} from '../../../common/wamp/operations.ts';
+import type { ArtifactAnswer, ArtifactReport } from '../../../common/wamp/artifacts.ts';
+import { scheduledOperationId } from '../../../common/wamp/board-schedules.ts';
 import { agentUris } from '../../../common/wamp/uris.ts';
 import { until } from '../../harness/until.ts';
 import { type Fixture, type SeededBoard, seedBoard, seedTenant, startFixture } from './fixture.ts';

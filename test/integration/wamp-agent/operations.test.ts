@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../../common/runtime/guards.ts';
-import { type OperationReport, scheduledOperationId } from '../../../common/wamp/operations.ts';
+import { scheduledOperationId } from '../../../common/wamp/board-schedules.ts';
+import type { OperationReport } from '../../../common/wamp/operations.ts';
 import { agentUris, boardProcedureUri } from '../../../common/wamp/uris.ts';
 import { until } from '../../harness/until.ts';
 import { answerJson, type FakeRelay, startFakeRelay } from '../../unit/relay/fake-relay.ts';

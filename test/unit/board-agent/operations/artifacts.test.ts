@@ -3,7 +3,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../../../common/runtime/app-error.ts';
-import { type ArtifactChunk, operationLimits } from '../../../../common/wamp/operations.ts';
+import type { ArtifactChunk } from '../../../../common/wamp/artifacts.ts';
+import { operationLimits } from '../../../../common/wamp/operation-limits.ts';
 import { until } from '../../../harness/until.ts';
 import { cleanUp, createTestBoard, type Run, type TestBoard } from './support.ts';
 

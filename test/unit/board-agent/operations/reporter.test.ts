@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../../../common/runtime/app-error.ts';
-import { operationLimits, parseResultRequest } from '../../../../common/wamp/operations.ts';
+import { operationLimits } from '../../../../common/wamp/operation-limits.ts';
+import { parseResultRequest } from '../../../../common/wamp/operations.ts';
 import { cleanUp, createTestBoard, readStored, type TestBoard } from './support.ts';
 
 const id = randomUUID();

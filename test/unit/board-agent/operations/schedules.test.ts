@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type BoardSchedule, scheduledOperationId } from '../../../../common/wamp/operations.ts';
+import { type BoardSchedule, scheduledOperationId } from '../../../../common/wamp/board-schedules.ts';
 import { until } from '../../../harness/until.ts';
 import { createFakeClock } from '../fakes.ts';
 import { cleanUp, createTestBoard, fillDisk, type TestBoard } from './support.ts';

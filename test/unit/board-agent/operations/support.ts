@@ -11,9 +11,9 @@ import { createServerClock } from '../../../../board-agent/server-clock.ts';
 import type { BoardProcedure, CallContext } from '../../../../board-agent/sources/source.ts';
 import { AppError } from '../../../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../../../common/runtime/guards.ts';
+import type { ArtifactChunk } from '../../../../common/wamp/artifacts.ts';
 import type { ProcedureContract } from '../../../../common/wamp/contract.ts';
 import type {
-  ArtifactChunk,
   OperationReport,
   ProgressRequest,
   ResultRequest,

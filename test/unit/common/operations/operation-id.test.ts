@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isUuid } from '../../../../common/runtime/guards.ts';
 import { timeOfUuid, timeUuid } from '../../../../common/runtime/time-uuid.ts';
-import { scheduledOperationId } from '../../../../common/wamp/operations.ts';
+import { scheduledOperationId } from '../../../../common/wamp/board-schedules.ts';
 
 const schedule = '3f0c5a52-6f53-4d4e-9f64-6b9b3d2f1c11';
 

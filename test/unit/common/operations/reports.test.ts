@@ -1,10 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import {
-  parseArtifactChunk,
-  parseOperationReport,
-  parseProgress,
-} from '../../../../common/wamp/operations.ts';
+import { parseArtifactChunk } from '../../../../common/wamp/artifacts.ts';
+import { parseOperationReport, parseProgress } from '../../../../common/wamp/operations.ts';
 import { isStorable } from '../../../../common/wamp/storable.ts';
 
 const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { nextStep, type ScheduleStep } from '../../../../common/operations/schedule-steps.ts';
-import type { ScheduleCatchUp, ScheduleTiming } from '../../../../common/wamp/operations.ts';
+import type { ScheduleCatchUp, ScheduleTiming } from '../../../../common/wamp/board-schedules.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;

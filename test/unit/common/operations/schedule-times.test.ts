@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkTiming, listDue, nextDue, timingLimits } from '../../../../common/operations/schedule-times.ts';
-import type { ScheduleTiming } from '../../../../common/wamp/operations.ts';
+import type { ScheduleTiming } from '../../../../common/wamp/board-schedules.ts';
 
 const at = (text: string) => Date.parse(text);
 const rome = (cron: string): ScheduleTiming => ({ kind: 'cron', cron, timeZone: 'Europe/Rome' });

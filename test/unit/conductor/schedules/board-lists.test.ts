@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ScheduleRow } from '../../../../common/db/queries/schedule-rows.ts';
-import { operationLimits, parseBoardSchedules } from '../../../../common/wamp/operations.ts';
+import { parseBoardSchedules } from '../../../../common/wamp/board-schedules.ts';
+import { operationLimits } from '../../../../common/wamp/operation-limits.ts';
 import { emptyList, planLists } from '../../../../conductor/schedules/board-lists.ts';
 
 const idOf = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`;
