@@ -71,7 +71,8 @@ export function createRunner({ journal, queue, registry, clock, serverClock }: R
       active.waiters -= 1;
     }
     const entry = find(operationId);
-    if (!entry) throw new AppError('unavailable', 'the journal of this board has lost it just now');
+    // It may have been begun: nobody is told that nothing was run.
+    if (!entry) throw new AppError('internal', 'the journal of this board has lost it just now');
     return { journalEpoch: journal.epoch(), report: visibleReport(entry) };
   }
 

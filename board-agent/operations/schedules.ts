@@ -130,18 +130,21 @@ export function createSchedules(options: SchedulesOptions): Schedules {
     const { schedule, firedUntil } = entry;
     const { scheduleId, procedure, kwargs, deadlineSeconds, jitterSeconds } = schedule;
     const operationId = scheduledOperationId(scheduleId, dueAt);
+    const now = serverClock.now();
+    // What is made up for has its time from now on, as on the server: it would be over otherwise.
+    const startsAt = now - dueAt > scheduleLimits.onTimeMs ? now : dueAt;
     try {
       advance(entry, dueAt);
       if (journal.find(operationId)) return true;
       const taken = queue.accept({
         ...{ operationId, attempt: 1, procedure, kwargs },
         safety: registry.find(procedure)?.contract.safety ?? 'at-most-once',
-        deadlineAt: dueAt + deadlineSeconds * 1000,
+        deadlineAt: startsAt + deadlineSeconds * 1000,
         state: 'accepted',
         runs: 0,
         acknowledged: false,
         schedule: { scheduleId, dueAt },
-        ...(jitterSeconds > 0 && { notBefore: dueAt + Math.floor(random() * jitterSeconds * 1000) }),
+        ...(jitterSeconds > 0 && { notBefore: startsAt + Math.floor(random() * jitterSeconds * 1000) }),
       });
       if (taken) return true;
     } catch (error) {

@@ -3,8 +3,9 @@
  * target changes only by what is known: a call that may have reached the board leaves it `dispatched`.
  */
 import { applyReport, type ReportSource } from '../../common/operations/apply-report.ts';
-import { AppError, messageOf } from '../../common/runtime/app-error.ts';
+import { AppError, type ErrorCode, messageOf } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
+import { codeOfUri } from '../../common/wamp/errors.ts';
 import {
   endedReportStates,
   type OperationReport,
@@ -56,9 +57,10 @@ export function judgeRunAnswer(target: OpenTarget, answer: RunAnswer, context: O
 
 /** Why `operation.run` had no answer of the board. */
 export function judgeRunFailure(target: OpenTarget, error: unknown, context: OutcomeContext): Outcome {
-  const code = error instanceof AppError ? error.code : 'internal';
+  const code = codeOf(error);
   const reason = messageOf(error).slice(0, 500);
-  const mayHaveRun = !(error instanceof AppError && error.details.mayHaveRun === false);
+  const mayHaveRun =
+    !(error instanceof AppError && error.details.mayHaveRun === false) && !tookNothing.has(code);
   // The board's own word that it cannot take this, ever: its agent is too old, or what is sent too large.
   const isRefused = code === 'procedure-not-found' || code === 'invalid-arguments';
   if (isRefused || (code === 'payload-too-large' && !mayHaveRun))
@@ -77,6 +79,17 @@ export function judgeRunFailure(target: OpenTarget, error: unknown, context: Out
     again: isAway ? 'board' : 'backoff',
     label: 'not-delivered',
   };
+}
+
+/** The board's own word that it took nothing this time: its journal cannot be written, or too much waits. */
+const tookNothing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'too-many-calls']);
+
+/** What the board said, where the relay only hands on that it said something. */
+function codeOf(error: unknown): ErrorCode {
+  if (!(error instanceof AppError)) return 'internal';
+  if (error.code !== 'procedure-failed') return error.code;
+  const code = codeOfUri(String(error.details.error));
+  return code !== undefined && tookNothing.has(code) ? code : error.code;
 }
 
 function noAnswerOutcome(target: OpenTarget, evidence: JsonObject, { conductor }: OutcomeContext): Outcome {

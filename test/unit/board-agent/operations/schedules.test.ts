@@ -191,6 +191,20 @@ describe('after an outage', () => {
   });
 });
 
+describe('what is made up for', () => {
+  it('has its time from when it begins, not from a due time that is long over', async () => {
+    const board = createTestBoard();
+    await store(board, { ...everyMinute, catchUp: { mode: 'all', limit: 4 }, deadlineSeconds: 30 });
+    await advance(board, 1.1 * minute);
+    const late = await board.kill({ clock: createFakeClock(board.clock.now() + 10 * minute) });
+    await loaded(late);
+    late.goOnline();
+    await advance(late, 10_000, 1000);
+    expect(late.server.reports.filter(({ state }) => state === 'expired')).toEqual([]);
+    expect(dueTimes(late)).toEqual(expect.arrayContaining([8, 9, 10]));
+  });
+});
+
 describe('each due time is fired once', () => {
   it('when the agent dies right after, and when it dies again and again', async () => {
     let board = createTestBoard();

@@ -87,6 +87,17 @@ describe('a run without an answer', () => {
     expect(judgeRunFailure(once, failure('relay-unavailable', true), context).again).toBe('now');
   });
 
+  it.each(['unavailable', 'too_many_calls'])(
+    'is queued again, with a rest, when the board says that it took nothing (%s)',
+    (code) => {
+      const error = new AppError('procedure-failed', 'no room', {
+        details: { error: `boardwalk.error.${code}`, message: 'no room', details: {} },
+      });
+      const outcome = judgeRunFailure(sent('a', { safety: 'at-most-once' }), error, context);
+      expect(outcome).toMatchObject({ change: { set: { state: 'queued' } }, again: 'backoff' });
+    },
+  );
+
   it('fails when the board itself says that it cannot take it', () => {
     const { change } = judgeRunFailure(sent('a'), failure('procedure-not-found', true), context);
     expect(change?.set).toMatchObject({ state: 'failed', error: { code: 'procedure-not-found' } });
