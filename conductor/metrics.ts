@@ -122,6 +122,7 @@ export function createMetrics(): ConductorMetrics {
         claimed.inc(boards);
         dispatched.inc(dispatches);
       },
+      onGoOn: (dispatches) => dispatched.inc(dispatches),
       onOutcome: (outcome) => outcomes.inc({ outcome }),
       onCommit: (_boards, seconds) => commits.observe(seconds),
     },

@@ -4,15 +4,15 @@
  * with that, and its board given back in the same transaction.
  */
 import type { EntityManager } from 'typeorm';
-import { type BoardRelease, type HeldBoard, holdBoards } from '../../common/db/queries/board-queues.ts';
+import { type BoardRelease, holdBoards } from '../../common/db/queries/board-queues.ts';
 import { type DecideRules, decide, type PlannedCall } from './decide.ts';
 import { type LoadedBoard, loadBoards, type SafetyCache } from './load.ts';
+import type { Outcome } from './outcomes.ts';
 import { changed, type OpenTarget, type PlannedChange } from './views.ts';
 import { keyOf, type Written, writeOutcomes } from './write-outcomes.ts';
 
 /** A board that is held and is to be called. */
 export interface BoardWork {
-  held: HeldBoard;
   loaded: LoadedBoard;
   /** As they stand after the dispatch. */
   targets: OpenTarget[];
@@ -25,13 +25,15 @@ export interface Claim {
   works: BoardWork[];
   written: Written;
   taken: number;
-  /** Database's clock, epoch milliseconds. */
-  now: number;
+  /** Database's clock, epoch milliseconds; undefined when nothing was taken. */
+  now: number | undefined;
 }
 
 export interface ClaimOptions {
   owner: string;
   leaseSeconds: number;
+  /** Boards of these lanes only. */
+  lanes?: readonly (0 | 1)[];
   rules: DecideRules;
   safeties: SafetyCache;
   /** A board that cannot be decided on. */
@@ -44,42 +46,41 @@ export async function claimBoards(
   options: ClaimOptions,
 ): Promise<Claim> {
   const { owner, rules } = options;
-  const held = await holdBoards(manager, owner, boardUuids, options.leaseSeconds);
-  const uuids = held.map(({ boardUuid }) => boardUuid);
-  const { now, boards } = await loadBoards(manager, uuids, options.safeties);
+  const taken = await holdBoards(manager, owner, boardUuids, options);
+  if (taken === 0) return { works: [], written: nothing, taken, now: undefined };
+  const { now, boards } = await loadBoards(manager, owner, boardUuids, options.safeties);
   const changes: PlannedChange[] = [];
   const releases: BoardRelease[] = [];
   const works: BoardWork[] = [];
-  for (const board of held) {
-    const loaded = boards.get(board.boardUuid);
-    if (!loaded) continue;
+  for (const loaded of boards.values()) {
     try {
       const plan = decide(loaded.view, loaded.targets, now, rules);
       const targets = afterChanges(loaded.targets, plan.changes);
-      if (plan.calls.length === 0) releases.push(releaseOf(board, loaded, targets, now, rules));
-      else works.push({ held: board, loaded, targets, calls: plan.calls, isUnsettled: false });
+      if (plan.calls.length === 0) releases.push(releaseOf(loaded, targets, now, rules));
+      else works.push({ loaded, targets, calls: plan.calls, isUnsettled: false });
       changes.push(...plan.changes);
     } catch (error) {
       // A fault of ours: the others go on, and this board is looked at again.
-      options.onFault(error, board.boardUuid);
-      releases.push({ board, nextAt: now + faultRestMs, hasOpen: true });
+      options.onFault(error, loaded.held.boardUuid);
+      releases.push({ board: loaded.held, nextAt: now + faultRestMs, hasOpen: true });
     }
   }
   const written = await writeOutcomes(manager, owner, { changes, releases, now });
-  return { works: withoutLost(works, written.lost), written, taken: held.length, now };
+  return { works: withoutLost(works, written.lost), written, taken, now };
 }
 
+const nothing: Written = { lost: [], ended: [], mayHaveEnded: [], releases: [] };
 const faultRestMs = 60_000;
 
 /** Targets that changed meanwhile are not called: the next look at their board sees them as they are. */
-function withoutLost(works: readonly BoardWork[], lost: readonly PlannedChange[]): BoardWork[] {
+export function withoutLost(works: readonly BoardWork[], lost: readonly PlannedChange[]): BoardWork[] {
   if (lost.length === 0) return [...works];
   const keys = new Set(lost.map(keyOf));
   const boards = new Set(lost.map(({ boardUuid }) => boardUuid));
   return works.map((work) => ({
     ...work,
     calls: work.calls.filter((call) => call.kind !== 'run' || !keys.has(keyOf(call.target))),
-    isUnsettled: boards.has(work.held.boardUuid),
+    isUnsettled: boards.has(work.loaded.held.boardUuid),
   }));
 }
 
@@ -94,6 +95,29 @@ export function afterChanges(
   });
 }
 
+/**
+ * What can be sent to the board next, to be put on record together with what became of the last: a board
+ * with much to do is not given back and taken again for each. Undefined when that is not all there is
+ * to do: then whoever takes the board decides. Boards of the drain lane wait for their turn each time.
+ */
+export function continueWork(
+  { loaded, isUnsettled }: BoardWork,
+  targets: readonly OpenTarget[],
+  outcomes: readonly Outcome[],
+  now: number,
+  rules: DecideRules,
+): { changes: PlannedChange[]; work: BoardWork } | undefined {
+  if (isUnsettled || loaded.held.lane === 1 || outcomes.some(({ again }) => again !== undefined))
+    return undefined;
+  const plan = decide(loaded.view, targets, now, rules);
+  const changed = new Set(outcomes.map(({ change }) => change?.operationId));
+  const isPlain = plan.calls.length > 0 && plan.calls.every(({ kind }) => kind === 'run');
+  // One that has just changed changes once in a transaction.
+  if (!isPlain || plan.changes.some(({ operationId }) => changed.has(operationId))) return undefined;
+  const work = { loaded, targets: afterChanges(targets, plan.changes), calls: plan.calls, isUnsettled };
+  return { changes: plan.changes, work };
+}
+
 /** A board that has been asked, or told to stop, reports by itself; if it does not, it is asked again. */
 const askAgainMs = 15_000;
 
@@ -102,7 +126,6 @@ const askAgainMs = 15_000;
  * @param asked operations that it has just answered questions about
  */
 export function releaseOf(
-  board: HeldBoard,
   loaded: LoadedBoard,
   targets: readonly OpenTarget[],
   now: number,
@@ -123,7 +146,7 @@ export function releaseOf(
   ];
   const known = times.filter((each) => each !== undefined);
   return {
-    board,
+    board: loaded.held,
     nextAt: known.length === 0 ? undefined : Math.min(...known),
     hasOpen: hasOpen || loaded.hasMore || isDue,
   };

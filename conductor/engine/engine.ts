@@ -5,7 +5,8 @@
  *              when places become free, and every two seconds in any case
  *   claimed    taken, and its dispatches on record, by one transaction (claim.ts)
  *   called     by the relay (calls.ts)
- *   recorded   what came of it is written and the board given back, by one transaction (recorder.ts)
+ *   recorded   what came of it is written, by one transaction for many boards (recorder.ts): with the
+ *              next dispatches to the board, which is called again, or with the board given back
  *
  * That a call failed, and that its outcome could not be written, are two things: the first is on
  * record, the second leaves the targets `dispatched` and the board held until its lease ends. A
@@ -13,12 +14,21 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../../common/db/database.ts';
+import type { BoardRelease } from '../../common/db/queries/board-queues.ts';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import { createBoardBackoff, createRest } from './board-backoff.ts';
 import { createCaller } from './calls.ts';
-import { afterChanges, type BoardWork, type Claim, claimBoards, releaseOf } from './claim.ts';
+import {
+  afterChanges,
+  type BoardWork,
+  type Claim,
+  claimBoards,
+  continueWork,
+  releaseOf,
+  withoutLost,
+} from './claim.ts';
 import type { DecideRules } from './decide.ts';
 import { createLimits } from './limits.ts';
 import { createSafetyCache } from './load.ts';
@@ -26,6 +36,7 @@ import type { Again, Outcome } from './outcomes.ts';
 import { createPicker } from './pick.ts';
 import { createRecorder } from './recorder.ts';
 import { defaultEngineSettings, type EngineObserver, type EngineSettings } from './settings.ts';
+import type { OpenTarget } from './views.ts';
 import { createWaits, type Waits } from './waits.ts';
 
 export interface EngineOptions {
@@ -52,6 +63,8 @@ export interface Engine extends Pick<Waits, 'waitForEnd' | 'lookAt'> {
 const maxHints = 1000;
 const failedLookMs = 500;
 const faultRestMs = 60_000;
+/** How long one goes on with a board without giving it back: well within its lease. */
+const goOnMs = 3000;
 const searchEveryMs = 100;
 /** Others took what was found, or a tenant has all its places: no reason to stand still. */
 const missedLookMs = 50;
@@ -75,6 +88,7 @@ export function startEngine(options: EngineOptions): Engine {
   const waits = createWaits(database, logger);
   const stopping = new AbortController();
   const underWay = new Set<Promise<void>>();
+  const holding = new Set<string>();
   const hints = new Set<string>();
   const faulty = createRest(faultRestMs);
   let clockOffsetMs = 0;
@@ -158,27 +172,34 @@ export function startEngine(options: EngineOptions): Engine {
     const hinted = [...hints].slice(0, isHungry ? Math.ceil(most / 2) : most);
     for (const each of hinted) hints.delete(each);
     const isLate = performance.now() - searchedAt > searchEveryMs;
-    const searches = mustSearch || isHungry || hinted.length === 0 || isLate;
-    if (searches) {
+    const searched = mustSearch || isHungry || hinted.length === 0 || isLate;
+    if (!searched && limits.isAmple(hinted.length)) {
+      const taken = await claim(hinted.filter(isTakeable), [0]);
+      return { hasMore: hints.size > 0, isDraining: false, taken, searched };
+    }
+    if (searched) {
       mustSearch = false;
       searchedAt = performance.now();
     }
     const { signal } = stopping;
-    const picked = await database.read((manager) => picker.pick(manager, { hinted, most, searches }), {
-      signal,
-    });
-    const found = { ...picked, hasMore: picked.hasMore || hints.size > 0, searched: searches };
-    const boards = picked.boards.filter((each) => !faulty.has(each));
-    if (signal.aborted || boards.length === 0) return { ...found, taken: 0 };
-    return { ...found, taken: await claim(boards) };
+    const request = { hinted, most, searches: searched };
+    const picked = await database.read((manager) => picker.pick(manager, request), { signal });
+    const found = { ...picked, hasMore: picked.hasMore || hints.size > 0, searched };
+    if (signal.aborted) return { ...found, taken: 0 };
+    return { ...found, taken: await claim(picked.boards.filter(isTakeable), [0, 1]) };
   }
 
-  async function claim(boards: readonly string[]): Promise<number> {
+  /** What is held already may look due when its lease ran out meanwhile. */
+  const isTakeable = (board: string) => !faulty.has(board) && !holding.has(board);
+
+  async function claim(boards: readonly string[], lanes: readonly (0 | 1)[]): Promise<number> {
+    if (boards.length === 0) return 0;
     const startedAt = performance.now();
     const { leaseSeconds } = settings;
     try {
       const claimed = await database.transaction(
-        (manager) => claimBoards(manager, boards, { owner: id, leaseSeconds, rules, safeties, onFault }),
+        (manager) =>
+          claimBoards(manager, boards, { owner: id, leaseSeconds, lanes, rules, safeties, onFault }),
         { deadlineMs: 2000 },
       );
       begin(claimed, (performance.now() - startedAt) / 1000);
@@ -193,11 +214,12 @@ export function startEngine(options: EngineOptions): Engine {
         return 0;
       }
       const half = Math.ceil(boards.length / 2);
-      return (await claim(boards.slice(0, half))) + (await claim(boards.slice(half)));
+      return (await claim(boards.slice(0, half), lanes)) + (await claim(boards.slice(half), lanes));
     }
   }
 
   function begin({ works, written, taken, now: databaseNow }: Claim, seconds: number): void {
+    if (databaseNow === undefined) return;
     clockOffsetMs = databaseNow - Date.now();
     waits.ended(written.ended);
     recorder.mayHaveEnded(written.mayHaveEnded);
@@ -205,27 +227,59 @@ export function startEngine(options: EngineOptions): Engine {
     observer.onClaim?.(taken, dispatches, seconds);
     if (written.releases.some(({ nextAt }) => nextAt !== undefined && nextAt <= databaseNow)) lookNow();
     for (const work of works) {
-      limits.take(work.held);
+      const { held } = work.loaded;
+      limits.take(held);
+      holding.add(held.boardUuid);
       const done = handle(work).finally(() => {
         underWay.delete(done);
-        limits.give(work.held);
+        limits.give(held);
+        holding.delete(held.boardUuid);
         if (isHungry) lookNow();
       });
       underWay.add(done);
     }
   }
 
-  async function handle(work: BoardWork): Promise<void> {
-    const outcomes = await caller.call(work);
-    const changes = outcomes.flatMap(({ change }) => change ?? []);
-    const targets = afterChanges(work.targets, changes);
+  /** Calls the board, and goes on with it while it has something to do and nobody else waits for its place. */
+  async function handle(first: BoardWork): Promise<void> {
+    const { held } = first.loaded;
+    const { boardUuid } = held;
+    const startedAt = performance.now();
+    for (let work = first; ; ) {
+      const outcomes = await caller.call(work);
+      const changes = outcomes.flatMap(({ change }) => change ?? []);
+      const targets = afterChanges(work.targets, changes);
+      const mayGoOn = !isHungry && !stopping.signal.aborted && performance.now() - startedAt < goOnMs;
+      const next = mayGoOn ? continueWork(work, targets, outcomes, now(), rules) : undefined;
+      const recorded = await recorder.record(
+        next
+          ? { boardUuid, changes: [...changes, ...next.changes], release: undefined }
+          : { boardUuid, changes, release: release(work, targets, outcomes) },
+      );
+      // The lease ends by itself, and whoever takes the board then sees what is on record.
+      if (!recorded || !next) return;
+      const [sent] = withoutLost([next.work], recorded.lost);
+      if (!sent || sent.calls.length === 0) {
+        const again = { board: held, nextAt: now(), hasOpen: true };
+        await recorder.record({ boardUuid, changes: [], release: again });
+        return;
+      }
+      observer.onGoOn?.(sent.calls.length);
+      work = sent;
+    }
+  }
+
+  function release(
+    work: BoardWork,
+    targets: readonly OpenTarget[],
+    outcomes: readonly Outcome[],
+  ): BoardRelease {
     const asked = new Set(
       work.calls.flatMap((call) => (call.kind === 'run' ? [] : call.targets.map((each) => each.operationId))),
     );
-    const release = releaseOf(work.held, work.loaded, targets, now(), rules, asked);
-    const at = nextLook(work.held.boardUuid, outcomes, release.nextAt);
-    const nextAt = work.isUnsettled ? now() : at;
-    await recorder.record({ changes, release: { ...release, nextAt } });
+    const planned = releaseOf(work.loaded, targets, now(), rules, asked);
+    const at = nextLook(work.loaded.held.boardUuid, outcomes, planned.nextAt);
+    return { ...planned, nextAt: work.isUnsettled ? now() : at };
   }
 
   /** After a failure on the way the board rests: with all it has, so that the order is kept. */

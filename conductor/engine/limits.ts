@@ -14,6 +14,8 @@ export interface LimitSettings {
 export interface Limits {
   /** How many boards of the tenant may be taken now; without one, of all tenants together. */
   free(tenantId?: string): number;
+  /** So many more boards stay within the limits, whosever they are. */
+  isAmple(boards: number): boolean;
   /** How many boards of the drain lane may be taken now. */
   freeDrain(): number;
   take(board: { tenantId: string; lane: 0 | 1 }): void;
@@ -49,6 +51,8 @@ export function createLimits(settings: LimitSettings, now: () => number = () => 
       const own = part(settings.inFlightPerTenant) - (byTenant.get(tenantId) ?? 0);
       return Math.max(0, Math.min(all, own));
     },
+    isAmple: (boards) =>
+      total + boards <= Math.min(part(settings.inFlight), part(settings.inFlightPerTenant)),
     freeDrain() {
       fill();
       return Math.floor(tokens);

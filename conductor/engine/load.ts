@@ -2,6 +2,7 @@
 import type { EntityManager } from 'typeorm';
 import type { BoardStatus } from '../../common/db/entities/boards.ts';
 import type { Delivery } from '../../common/db/entities/operations.ts';
+import type { HeldBoard } from '../../common/db/queries/board-queues.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import type { TargetState } from '../../common/operations/states.ts';
 import type { DailyWindow } from '../../common/operations/window.ts';
@@ -10,6 +11,7 @@ import type { SafetyClass } from '../../common/wamp/contract.ts';
 import type { BoardView, OpenTarget, OperationView } from './views.ts';
 
 export interface LoadedBoard {
+  held: HeldBoard;
   view: BoardView;
   /** Oldest first. */
   targets: OpenTarget[];
@@ -53,15 +55,19 @@ const targetColumns = `board_uuid AS boardUuid, operation_id AS operationId, ten
   session_id AS sessionId, journal_epoch AS journalEpoch, progress, error, dispatched_at AS dispatchedAt,
   accepted_at AS acceptedAt`;
 
+/** The boards that `owner` holds of these, with what there is to do for them. */
 export async function loadBoards(
   manager: EntityManager,
+  owner: string,
   boardUuids: readonly string[],
   safeties: SafetyCache,
 ): Promise<Loaded> {
+  const found = await findHeld(manager, owner, boardUuids);
   const boards = new Map<string, LoadedBoard>();
-  if (boardUuids.length === 0) return { now: await getDatabaseTime(manager), boards };
-  const targets = Map.groupBy(await findOldest(manager, boardUuids), ({ boardUuid }) => boardUuid);
-  const { now, views } = await findViews(manager, boardUuids);
+  if (found.length === 0) return { now: await getDatabaseTime(manager), boards };
+  const now = Number(found[0]?.now);
+  const views = new Map(found.map((row) => [row.boardUuid, toView(row)]));
+  const targets = Map.groupBy(await findOldest(manager, [...views.keys()]), ({ boardUuid }) => boardUuid);
   const extra = await lookBeyond(manager, targets, now);
   const operations = await findOperations(
     manager,
@@ -72,17 +78,18 @@ export async function loadBoards(
     return view && operation ? [{ view, procedure: operation.procedure }] : [];
   });
   await safeties.load(manager, pairs);
-  for (const uuid of boardUuids) {
-    const view = views.get(uuid) ?? deleted(uuid);
-    const rows = targets.get(uuid) ?? [];
-    boards.set(uuid, {
+  for (const row of found) {
+    const view = views.get(row.boardUuid) ?? toView(row);
+    const rows = targets.get(row.boardUuid) ?? [];
+    boards.set(row.boardUuid, {
+      held: toHeld(row),
       view,
-      targets: rows.flatMap((row) => {
-        const operation = operations.get(row.operationId);
-        return operation ? [toTarget(row, operation, safeties.get(view, operation.procedure))] : [];
+      targets: rows.flatMap((each) => {
+        const operation = operations.get(each.operationId);
+        return operation ? [toTarget(each, operation, safeties.get(view, operation.procedure))] : [];
       }),
-      hasMore: rows.length >= targetsAtOnce || extra.has(uuid),
-      nextNotBefore: extra.get(uuid)?.nextNotBefore,
+      hasMore: rows.length >= targetsAtOnce || extra.has(row.boardUuid),
+      nextNotBefore: extra.get(row.boardUuid)?.nextNotBefore,
     });
   }
   return { now, boards };
@@ -140,9 +147,14 @@ async function lookBeyond(
   return extra;
 }
 
-interface BoardRow {
-  uuid: string;
-  status: BoardStatus;
+interface HeldRow {
+  boardUuid: string;
+  tenantId: string;
+  lane: 0 | 1;
+  fence: number | string;
+  mark: number | string;
+  /** null = the board was deleted. */
+  status: BoardStatus | null;
   lastSeenAt: Date | null;
   contractsHash: string | null;
   journalEpoch: string | null;
@@ -151,33 +163,38 @@ interface BoardRow {
   now: number | string;
 }
 
-async function findViews(
+async function findHeld(
   manager: EntityManager,
+  owner: string,
   boardUuids: readonly string[],
-): Promise<{ now: number; views: Map<string, BoardView> }> {
-  const rows = (await manager.query(
-    `SELECT b.uuid, b.status, b.last_seen_at AS lastSeenAt, b.contracts_hash AS contractsHash,
+): Promise<HeldRow[]> {
+  return manager.query(
+    `SELECT q.board_uuid AS boardUuid, q.tenant_id AS tenantId, q.lane, q.fence, q.mark,
+            b.status, b.last_seen_at AS lastSeenAt, b.contracts_hash AS contractsHash,
             b.journal_epoch AS journalEpoch, s.id AS sessionId, s.cell,
             ROUND(UNIX_TIMESTAMP(NOW(3)) * 1000) AS now
-     FROM boards b LEFT JOIN board_sessions s ON s.board_uuid = b.uuid AND s.live = 1 WHERE b.uuid IN (?)`,
-    [boardUuids],
-  )) as BoardRow[];
-  const views = rows.map(({ sessionId, cell, now: _now, ...row }) => {
-    const session = sessionId !== null && cell !== null ? { id: sessionId, cell } : undefined;
-    return { ...row, session };
-  });
-  const now = rows[0] ? Number(rows[0].now) : await getDatabaseTime(manager);
-  return { now, views: new Map(views.map((view) => [view.uuid, view])) };
+     FROM board_queues q LEFT JOIN boards b ON b.uuid = q.board_uuid
+     LEFT JOIN board_sessions s ON s.board_uuid = q.board_uuid AND s.live = 1
+     WHERE q.board_uuid IN (?) AND q.owner = ? AND q.until_at > UTC_TIMESTAMP(3)`,
+    [boardUuids, owner],
+  );
 }
 
-const deleted = (uuid: string): BoardView => ({
-  uuid,
-  status: undefined,
-  lastSeenAt: null,
-  session: undefined,
-  contractsHash: null,
-  journalEpoch: null,
-});
+function toHeld({ boardUuid, tenantId, lane, fence, mark }: HeldRow): HeldBoard {
+  return { boardUuid, tenantId, lane, fence: Number(fence), mark: Number(mark) };
+}
+
+function toView(row: HeldRow): BoardView {
+  const { sessionId, cell } = row;
+  return {
+    uuid: row.boardUuid,
+    status: row.status ?? undefined,
+    lastSeenAt: row.lastSeenAt,
+    session: sessionId !== null && cell !== null ? { id: sessionId, cell } : undefined,
+    contractsHash: row.contractsHash,
+    journalEpoch: row.journalEpoch,
+  };
+}
 
 async function findOperations(
   manager: EntityManager,

@@ -14,13 +14,18 @@ import type { PlannedChange } from './views.ts';
 import { type Written, writeOutcomes } from './write-outcomes.ts';
 
 export interface BoardRecord {
+  boardUuid: string;
   changes: readonly PlannedChange[];
-  release: BoardRelease;
+  /** undefined = the board stays held. */
+  release: BoardRelease | undefined;
 }
+
+/** Of the changes of the board, those that met a newer version; undefined = nothing could be written. */
+export type Recorded = { lost: readonly PlannedChange[] } | undefined;
 
 export interface Recorder {
   /** Settles when it is committed, or will not be; never rejects. */
-  record(record: BoardRecord): Promise<void>;
+  record(record: BoardRecord): Promise<Recorded>;
   /** Operations of several targets, one of which ended in a transaction of somebody else's. */
   mayHaveEnded(operationIds: readonly string[]): void;
   /** Settles when nothing waits to be written. */
@@ -44,7 +49,7 @@ const operationsAtOnce = 200;
 const deadlineMs = 8000;
 
 interface Waiting extends BoardRecord {
-  done: () => void;
+  done: (recorded: Recorded) => void;
 }
 
 export function createRecorder(options: RecorderOptions): Recorder {
@@ -74,7 +79,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
     const startedAt = performance.now();
     const outcomes = {
       changes: batch.flatMap(({ changes }) => changes),
-      releases: batch.map(({ release }) => release),
+      releases: batch.flatMap(({ release }) => release ?? []),
       now: options.now(),
     };
     try {
@@ -87,6 +92,8 @@ export function createRecorder(options: RecorderOptions): Recorder {
       options.onWritten(written);
       options.onEnded(written.ended);
       options.onCommit?.(batch.length, (performance.now() - startedAt) / 1000);
+      for (const { boardUuid, done } of batch)
+        done({ lost: written.lost.filter((each) => each.boardUuid === boardUuid) });
     } catch (error) {
       const [first, ...others] = batch;
       // A database that is away is away for all; what else cannot be written is the fault of one.
@@ -96,12 +103,12 @@ export function createRecorder(options: RecorderOptions): Recorder {
         await write(batch.slice(half));
         return;
       }
-      const boards = batch.map(({ release }) => release.board.boardUuid).slice(0, 10);
+      const boards = batch.map(({ boardUuid }) => boardUuid).slice(0, 10);
       const text = 'outcomes could not be written, boards will be asked for them';
       if (error instanceof AppError) logger.warn({ err: error, boards, count: batch.length }, text);
       else logger.error({ err: error, boards }, text);
+      for (const { done } of batch) done(undefined);
     }
-    for (const { done } of batch) done();
   }
 
   async function end(): Promise<void> {

@@ -26,6 +26,8 @@ export const defaultEngineSettings: EngineSettings = {
 
 export interface EngineObserver {
   onClaim?: (boards: number, dispatches: number, seconds: number) => void;
+  /** Dispatches to a board that was not given back in between. */
+  onGoOn?: (dispatches: number) => void;
   onOutcome?: (label: string) => void;
   onCommit?: (boards: number, seconds: number) => void;
 }

@@ -112,27 +112,25 @@ export async function findDueOf(manager: EntityManager, boardUuids: readonly str
   );
 }
 
-/** Takes those of the boards that are still due. Must be the first statement of its transaction. */
+/**
+ * Takes those of the boards that are still due; answers with how many. Must be the first statement of
+ * its transaction; `owner` and a lease that runs tell which they are.
+ * @param lanes of these lanes only
+ */
 export async function holdBoards(
   manager: EntityManager,
   owner: string,
   boardUuids: readonly string[],
-  leaseSeconds: number,
-): Promise<HeldBoard[]> {
-  if (boardUuids.length === 0) return [];
-  const sorted = [...boardUuids].sort();
-  await manager.query(
+  { leaseSeconds, lanes = [0, 1] }: { leaseSeconds: number; lanes?: readonly (0 | 1)[] },
+): Promise<number> {
+  if (boardUuids.length === 0) return 0;
+  const result = (await manager.query(
     `UPDATE board_queues SET owner = ?, fence = fence + 1, until_at = ${now} + INTERVAL ? SECOND,
             next_at = ${now} + INTERVAL ? SECOND
-     WHERE board_uuid IN (?) AND ${due}`,
-    [owner, leaseSeconds, leaseSeconds, sorted],
-  );
-  const rows = (await manager.query(
-    `SELECT board_uuid AS boardUuid, tenant_id AS tenantId, lane, fence, mark FROM board_queues
-     WHERE board_uuid IN (?) AND owner = ? AND until_at > ${now}`,
-    [sorted, owner],
-  )) as HeldBoard[];
-  return rows.map((row) => ({ ...row, fence: Number(row.fence), mark: Number(row.mark) }));
+     WHERE board_uuid IN (?) AND ${due} AND lane IN (?)`,
+    [owner, leaseSeconds, leaseSeconds, [...boardUuids].sort(), lanes],
+  )) as { affectedRows: number };
+  return result.affectedRows;
 }
 
 export interface BoardRelease {

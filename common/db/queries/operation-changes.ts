@@ -93,7 +93,8 @@ export async function changeTargets(
   const applied =
     sorted.length < severalFrom ? await changeOneByOne(manager, sorted) : await changeAll(manager, sorted);
   const ending = applied.filter(({ isOnly, set }) => isOnly && set.state !== undefined && isEnded(set.state));
-  const { ends, others } = ending.length < severalFrom ? await endOnly(manager, ending) : noneEnded(ending);
+  const { ends, others } =
+    ending.length < severalFrom ? await endOneByOne(manager, ending) : await endTogether(manager, ending);
   await insertOperationEvents(manager, [
     ...applied.flatMap(({ operationId, boardUuid, event }) =>
       event ? [{ operationId, boardUuid, ...event }] : [],
@@ -109,7 +110,7 @@ export async function changeTargets(
 }
 
 /** The end of an operation's only target tells the operation's, without a look at the targets. */
-async function endOnly(
+async function endOneByOne(
   manager: EntityManager,
   changes: readonly TargetChange[],
 ): Promise<{ ends: OperationEnd[]; others: string[] }> {
@@ -129,8 +130,31 @@ async function endOnly(
   return { ends, others };
 }
 
-function noneEnded(changes: readonly TargetChange[]): { ends: OperationEnd[]; others: string[] } {
-  return { ends: [], others: changes.map(({ operationId }) => operationId) };
+/** The same for many: those that are active are found first, by a read that locks them. */
+async function endTogether(
+  manager: EntityManager,
+  changes: readonly TargetChange[],
+): Promise<{ ends: OperationEnd[]; others: string[] }> {
+  const ids = changes.map(({ operationId }) => operationId).sort();
+  const rows = (await manager.query(
+    `SELECT id FROM operations WHERE id IN (?) AND target_count = 1 AND state = 'active' ORDER BY id FOR UPDATE`,
+    [ids],
+  )) as { id: string }[];
+  const active = new Set(rows.map(({ id }) => id));
+  const ends = changes
+    .filter(({ operationId }) => active.has(operationId))
+    .map(({ operationId: id, tenantId, set }) => ({
+      id,
+      tenantId,
+      outcome: outcomeOf(set.state as TargetState),
+    }));
+  for (const [outcome, alike] of Map.groupBy(ends, (each) => each.outcome))
+    await manager.query(
+      `UPDATE operations SET state = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3),
+              ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3)) WHERE id IN (?)`,
+      [outcome, alike.map(({ id }) => id).sort()],
+    );
+  return { ends, others: ids.filter((id) => !active.has(id)) };
 }
 
 function outcomeOf(state: TargetState): OperationState {

@@ -139,11 +139,11 @@ async function look(wrap: Wrap = plain): Promise<{ boards: HeldBoard[]; reads: n
       isOnly: operation.targetCount === 1,
     })),
   );
-  const releases = works.map(({ held }) => ({ board: held, nextAt: undefined, hasOpen: false }));
+  const releases = works.map(({ loaded: { held } }) => ({ board: held, nextAt: undefined, hasOpen: false }));
   await fix.database.transaction((manager) =>
     counted(manager, (each) => writeOutcomes(each, owner, { changes, releases, now: Date.now() })),
   );
-  return { boards: works.map(({ held }) => held), reads };
+  return { boards: works.map(({ loaded: { held } }) => held), reads };
 }
 
 async function handlerReads(manager: EntityManager): Promise<number> {

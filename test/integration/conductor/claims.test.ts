@@ -114,7 +114,7 @@ describe('a board of a conductor that died', () => {
         releaseBoards(
           manager,
           owner,
-          claim.works.map(({ held }) => ({ board: held, nextAt: undefined, hasOpen: true })),
+          claim.works.map(({ loaded: { held } }) => ({ board: held, nextAt: undefined, hasOpen: true })),
         ),
       );
     await release(old, first);
@@ -138,7 +138,7 @@ describe('a board of a conductor that died', () => {
       releaseBoards(
         manager,
         owner,
-        claim.works.map(({ held }) => ({ board: held, nextAt: undefined, hasOpen: false })),
+        claim.works.map(({ loaded: { held } }) => ({ board: held, nextAt: undefined, hasOpen: false })),
       ),
     );
     const queue = await fix.queue(uuid);
@@ -166,16 +166,20 @@ describe('outcomes of many boards in one transaction', () => {
       onEnded: (ids) => ends.push(...ids),
     });
     await Promise.all(
-      works.map(({ held, targets: [target] }, index) => {
+      works.map(({ loaded: { held }, targets: [target] }, index) => {
         if (!target) throw new Error('it has no target');
         const change = changeOf(target, { state: 'succeeded', result: index });
         // A fault of ours, of the third one.
         const changes = [index === 2 ? { ...change, from: 'expired' as const } : change];
-        return recorder.record({ changes, release: { board: held, nextAt: undefined, hasOpen: false } });
+        return recorder.record({
+          boardUuid: held.boardUuid,
+          changes,
+          release: { board: held, nextAt: undefined, hasOpen: false },
+        });
       }),
     );
     expect(await countIn('succeeded', tenant)).toBe(4);
-    const bad = works[2]?.held.boardUuid ?? '';
+    const bad = works[2]?.loaded.held.boardUuid ?? '';
     expect(await fix.target(id, bad)).toMatchObject({ state: 'dispatched' });
     expect(await fix.queue(bad)).toMatchObject({ owner });
     expect(await fix.value('SELECT COUNT(*) FROM board_queues WHERE owner = ?', [owner])).toBe(1);
