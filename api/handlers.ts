@@ -50,7 +50,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createBoardListHandlers(deps),
     ...createFleetHandlers(deps),
     ...createScheduleHandlers(deps),
-    ...createOperationHandlers(deps, wake),
+    ...createOperationHandlers(deps, wake, memory),
     ...createArtifactHandlers(deps),
     ...createReadingsHandlers(deps),
     ...createRelayedHandlers(deps, { directory, memory }),

@@ -23,11 +23,16 @@ export function createWakeRoute(options: {
       const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
       if (!secretsEqual(token, key)) throw new AppError('unauthenticated', 'wrong relay key');
       const { operations = [], boards = [], waitMs } = parseWakeRequest(await readJson(request));
-      engine.wake(boards);
-      if (waitMs !== undefined)
-        return { status: 200, body: { ended: await engine.waitForEnd(operations, waitMs, gone) } };
-      engine.lookAt(operations);
-      return { status: 202, body: {} };
+      if (waitMs === undefined) {
+        engine.wake(boards);
+        engine.lookAt(operations);
+        return { status: 202, body: {} };
+      }
+      // First the wait, then the work: its end is not missed, so nobody has to ask for it.
+      const ended = engine.waitForEnd(operations, waitMs, gone);
+      if (boards.length > 0) engine.wake(boards);
+      else engine.lookAt(operations);
+      return { status: 200, body: { ended: await ended } };
     },
   };
 }

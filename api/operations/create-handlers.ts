@@ -1,6 +1,7 @@
 /** `POST /v1/operations` and `POST /v1/operations/plan`. */
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
+import { type ContractMemory, createContractMemory } from '../../common/db/queries/contract-memory.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { type InsertedOperation, insertOperation } from '../../common/db/queries/operation-creation.ts';
 import { requireTargets, resolveTargets } from '../../common/db/queries/operation-targets.ts';
@@ -15,6 +16,7 @@ import { scopeAllowsProcedure } from '../auth/principal.ts';
 import type { ApiDeps } from '../deps.ts';
 import { type Created, createOnce, findReplay } from '../http/idempotency.ts';
 import type { ApiRequest, HandlersOf, Schemas } from '../http/operation.ts';
+import type { ShortMemory } from '../http/short-memory.ts';
 import { versionTag } from '../http/versions.ts';
 import { type PlannedOperation, requirePlan, toExcluded, toPlan } from './operation-plan.ts';
 import { findProcedureSeconds, readOperation } from './operation-queries.ts';
@@ -23,62 +25,76 @@ import { parseWait, waitForEnd } from './wait.ts';
 
 type Creation = ApiRequest<'createOperation'>;
 type Planned = PlannedOperation & { limits: QuotaLimits };
-type Excluded = NonNullable<Schemas['Operation']['excluded']>;
+
+interface Made {
+  id: string;
+  excluded: NonNullable<Schemas['Operation']['excluded']>;
+  /** That have something to do now. */
+  boards: string[];
+  headers?: Record<string, string>;
+}
+
 type CreationOrPlan = Creation | ApiRequest<'planOperation'>;
 
 export function createOperationCreationHandlers(
   { database, config, stopping }: ApiDeps,
-  wake: WakeClient,
+  { wake, memory }: { wake: WakeClient; memory: ShortMemory },
 ): HandlersOf<'createOperation' | 'planOperation'> {
+  const contracts = createContractMemory();
+
   async function plan(request: Creation): Promise<Planned> {
     // Ahead of the transaction: what it would read, it would hold to while it waits for others.
-    const planned = await planRequest(database, request);
+    const planned = await planRequest({ database, contracts }, request);
     requirePlan(planned);
     const { tenantId } = planned;
-    const limits = await database.read((manager) => readQuotaLimits(manager, tenantId, config.quotas));
+    const limits = await memory.recall(
+      `quotas ${tenantId}`,
+      () => database.read((manager) => readQuotaLimits(manager, tenantId, config.quotas)),
+      () => true,
+    );
     return { ...planned, limits };
   }
 
-  async function create(request: Creation): Promise<Created<'createOperation'>> {
+  async function create(
+    request: Creation,
+  ): Promise<{ answer: Created<'createOperation'>; boards: string[] }> {
     const replayed = await findReplay(database, request);
-    if (replayed) return replayed;
+    if (replayed) return { answer: replayed, boards: [] };
     const planned = await plan(request);
     const answer = await createOnce(database, request, (manager) => store(manager, request, planned));
-    wakeFor(planned, answer.body.id);
-    return answer;
+    return { answer, boards: boardsOf(planned) };
   }
 
   /** Without a key nobody asks for this answer again: it is read once, when the wait is over. */
-  async function createUnkeyed(request: Creation): Promise<{ id: string; excluded: Excluded }> {
+  async function createUnkeyed(request: Creation): Promise<Made> {
     const planned = await plan(request);
     const id = await database.transaction(async (manager) => {
       const inserted = await insert(manager, request, planned);
       await appendEvents(manager, inserted.events);
       return inserted.id;
     });
-    wakeFor(planned, id);
-    return { id, excluded: toExcluded(planned.resolved) };
+    return { id, excluded: toExcluded(planned.resolved), boards: boardsOf(planned) };
   }
 
-  function wakeFor({ resolved, request }: Planned, id: string): void {
-    const boards = request.rollout ? [] : resolved.included.map(({ uuid }) => uuid);
-    wake.wake({ operations: [id], boards });
+  async function createKeyed(request: Creation): Promise<Made> {
+    const { answer, boards } = await create(request);
+    const { headers = {}, body } = answer;
+    return { id: body.id, excluded: body.excluded ?? [], boards, headers };
   }
 
   async function createAndWait(request: Creation, waitMs: number) {
     const isKeyed = request.header('idempotency-key') !== undefined;
-    const answer = isKeyed ? await create(request) : undefined;
-    const { id, excluded = [] } = answer?.body ?? (await createUnkeyed(request));
+    const { id, excluded, boards, headers } = await (isKeyed ? createKeyed(request) : createUnkeyed(request));
     const { response } = request.http;
     const gone = new AbortController();
     const leave = () => gone.abort();
     response.once('close', leave);
-    await waitForEnd({ database, wake, stopping }, id, waitMs, gone.signal);
+    await waitForEnd({ database, wake, stopping }, { id, boards }, waitMs, gone.signal);
     response.off('close', leave);
     const operation = await database.read((manager) => readOperation(manager, id));
     return {
       status: operation.endedAt === null ? (202 as const) : (200 as const),
-      headers: { Location: locationOf(id), ...answer?.headers, ...versionTag(operation.version) },
+      headers: { Location: locationOf(id), ...headers, ...versionTag(operation.version) },
       body: { ...operation, ...(excluded.length > 0 && { excluded }) },
     };
   }
@@ -86,11 +102,14 @@ export function createOperationCreationHandlers(
   return {
     async createOperation(request) {
       const waitMs = parseWait(request.query.wait);
-      return waitMs === undefined ? create(request) : createAndWait(request, waitMs);
+      if (waitMs !== undefined) return createAndWait(request, waitMs);
+      const { answer, boards } = await create(request);
+      wake.wake({ operations: [answer.body.id], boards });
+      return answer;
     },
 
     async planOperation(request) {
-      const planned = await planRequest(database, request);
+      const planned = await planRequest({ database, contracts }, request);
       const seconds = await database.read((manager) =>
         findProcedureSeconds(manager, planned.tenantId, planned.request.procedure),
       );
@@ -100,7 +119,10 @@ export function createOperationCreationHandlers(
 }
 
 /** What the request means now, after all that can be refused without writing. */
-async function planRequest(database: Database, incoming: CreationOrPlan): Promise<PlannedOperation> {
+async function planRequest(
+  { database, contracts }: { database: Database; contracts: ContractMemory },
+  incoming: CreationOrPlan,
+): Promise<PlannedOperation> {
   const { scope } = incoming.principal;
   const request = parseOperationRequest(incoming.body, Date.now());
   const { procedure, target, kwargs, strict } = request;
@@ -113,7 +135,14 @@ async function planRequest(database: Database, incoming: CreationOrPlan): Promis
     const scopeBoards = scope.boards;
     return {
       tenantId: id,
-      resolved: await resolveTargets(manager, { tenantId: id, target, scopeBoards, procedure, kwargs }),
+      resolved: await resolveTargets(manager, {
+        tenantId: id,
+        target,
+        scopeBoards,
+        procedure,
+        kwargs,
+        contracts,
+      }),
     };
   });
   requireTargets(resolved, { procedure, strict });
@@ -172,5 +201,9 @@ async function store(
     body: { ...operation, ...(excluded.length > 0 && { excluded }) },
   };
 }
+
+/** Boards of a rollout wait for their wave. */
+const boardsOf = ({ resolved, request }: Planned) =>
+  request.rollout ? [] : resolved.included.map(({ uuid }) => uuid);
 
 const locationOf = (id: string) => `/v1/operations/${id}`;

@@ -18,7 +18,7 @@ export interface WakeRequest {
   boards?: string[];
   /**
    * Hold the answer until all of `operations` have ended, at most so long: 200 `{ended}`. Without it
-   * the answer is 202 at once.
+   * the answer is 202 at once. Together with `boards`: the operations were made just now.
    */
   waitMs?: number;
 }

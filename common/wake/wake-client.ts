@@ -20,10 +20,15 @@ export interface WakeClient {
   wake(wake: Wake, options?: { everybody?: boolean }): void;
   /**
    * True when the operation has ended. False when it had not after `timeoutMs`, or nobody could say:
-   * the caller reads the row in any case.
+   * the caller reads the row in any case. With `boards`, which it was just made for, it wakes as well.
    */
-  waitForEnd(operationId: string, timeoutMs: number, signal?: AbortSignal): Promise<boolean>;
+  waitForEnd(operation: AwaitedOperation, timeoutMs: number, signal?: AbortSignal): Promise<boolean>;
   close(): void;
+}
+
+export interface AwaitedOperation {
+  id: string;
+  boards?: readonly string[];
 }
 
 export interface WakeClientOptions {
@@ -104,13 +109,17 @@ export function createWakeClient({ findConductors, key, logger }: WakeClientOpti
     }
   }
 
-  async function waitForEnd(operationId: string, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+  async function waitForEnd(
+    { id, boards = [] }: AwaitedOperation,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
     const endsAt = performance.now() + timeoutMs;
     const stop = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
     while (!stop.aborted) {
       const waitMs = Math.min(wakeLimits.waitMs, Math.floor(endsAt - performance.now()));
       if (waitMs <= 0) break;
-      const request = { operations: [operationId], waitMs };
+      const request = { operations: [id], boards: boards.slice(0, wakeLimits.names), waitMs };
       const answer = await quietly(async () => {
         const text = await askOne(request, [200], waitMs + holdMarginMs, stop);
         return text === undefined ? undefined : parseWaitAnswer(JSON.parse(text));

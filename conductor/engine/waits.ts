@@ -7,7 +7,10 @@ import type { Database } from '../../common/db/database.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 
 export interface Waits {
-  /** True when all of the operations have ended within the time. */
+  /**
+   * True when all of the operations have ended within the time. Ends from before are found by the next
+   * question: `lookAt` asks at once.
+   */
   waitForEnd(operationIds: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<boolean>;
   /** These have ended: it is on record. */
   ended(operationIds: readonly string[]): void;
@@ -98,8 +101,6 @@ export function createWaits(database: Database, logger: Logger): Waits {
       const leave = () => resolve(false);
       signal?.addEventListener('abort', leave, { once: true });
       add(waiter);
-      // It may have ended before anybody waited.
-      void ask(ids);
       try {
         return await promise;
       } finally {

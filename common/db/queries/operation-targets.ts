@@ -9,6 +9,7 @@ import { argumentFaults } from '../../wamp/check-arguments.ts';
 import type { ProcedureContract } from '../../wamp/contract.ts';
 import type { SchemaFault } from '../../wamp/schema-check.ts';
 import type { BoardStatus } from '../entities/boards.ts';
+import { type ContractMemory, createContractMemory } from './contract-memory.ts';
 import { fleetCondition } from './fleet-boards.ts';
 import { labelCondition, parseLabelSelector, type SqlCondition } from './label-selector.ts';
 
@@ -28,6 +29,8 @@ export interface TargetRequest {
   scopeBoards: ReadonlySet<string> | null;
   procedure: string;
   kwargs: JsonObject;
+  /** What was learned of contracts before, and is learned now. */
+  contracts?: ContractMemory;
 }
 
 export interface IncludedBoard {
@@ -203,30 +206,54 @@ function missing(procedure: string): Verdict {
 
 /**
  * What the contracts say, by their hash: boards of one make have the same, so one board speaks for
- * all of a hash, and each distinct text is checked once.
+ * all of a hash, and each distinct contract is checked once.
  */
 async function judgeContracts(
   manager: EntityManager,
-  { procedure, kwargs }: TargetRequest,
+  { procedure, kwargs, contracts = createContractMemory() }: TargetRequest,
   boards: readonly CandidateRow[],
 ): Promise<Map<string, Verdict>> {
-  const hashes = new Map<string, string>();
-  for (const { uuid, hash } of boards) if (hash !== null) hashes.set(uuid, hash);
-  const speakers = [...new Map([...hashes].map(([uuid, hash]) => [hash, uuid])).values()];
-  if (speakers.length === 0) return new Map();
-  const rows = (await manager.query(
-    'SELECT board_uuid AS uuid, contract FROM procedure_contracts WHERE name = ? AND board_uuid IN (?)',
-    [procedure, speakers],
-  )) as { uuid: string; contract: string | JsonObject }[];
-  const byText = new Map<string, Verdict>();
+  const speakers = new Map<string, string>();
+  for (const { uuid, hash } of boards) if (hash !== null) speakers.set(hash, uuid);
+  const unknown = [...speakers].filter(([hash]) => contracts.find(hash, procedure) === undefined);
+  const found = await findContracts(
+    manager,
+    procedure,
+    unknown.map(([, uuid]) => uuid),
+  );
+  for (const [hash, uuid] of unknown) contracts.keep(hash, procedure, found.get(uuid) ?? null);
+  const checked = new Map<ProcedureContract, Verdict>();
   const verdicts = new Map<string, Verdict>();
-  for (const { uuid, contract } of rows) {
-    const text = typeof contract === 'string' ? contract : JSON.stringify(contract);
-    const verdict = byText.get(text) ?? judge(JSON.parse(text) as ProcedureContract, kwargs);
-    byText.set(text, verdict);
-    verdicts.set(hashes.get(uuid) ?? '', verdict);
+  for (const hash of speakers.keys()) {
+    const contract = contracts.find(hash, procedure);
+    if (!contract) continue;
+    const verdict = checked.get(contract) ?? judge(contract, kwargs);
+    checked.set(contract, verdict);
+    verdicts.set(hash, verdict);
   }
   return verdicts;
+}
+
+/** By board; boards with the same text share the contract. */
+async function findContracts(
+  manager: EntityManager,
+  procedure: string,
+  boardUuids: readonly string[],
+): Promise<Map<string, ProcedureContract>> {
+  if (boardUuids.length === 0) return new Map();
+  const rows = (await manager.query(
+    'SELECT board_uuid AS uuid, contract FROM procedure_contracts WHERE name = ? AND board_uuid IN (?)',
+    [procedure, boardUuids],
+  )) as { uuid: string; contract: string | JsonObject }[];
+  const byText = new Map<string, ProcedureContract>();
+  return new Map(
+    rows.map(({ uuid, contract }) => {
+      const text = typeof contract === 'string' ? contract : JSON.stringify(contract);
+      const parsed = byText.get(text) ?? (JSON.parse(text) as ProcedureContract);
+      byText.set(text, parsed);
+      return [uuid, parsed];
+    }),
+  );
 }
 
 function judge(contract: ProcedureContract, kwargs: JsonObject): Verdict {

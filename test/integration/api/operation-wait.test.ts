@@ -121,14 +121,22 @@ describe('a conductor', () => {
     const waiting = order('?wait=20s', {}, board);
     const id = await newestOf(board);
     await until('the question', () => held.length > 0);
-    await until('the wake', () => heard.find((each) => each.waitMs === undefined));
-    expect(heard).toContainEqual({ operations: [id], boards: [board] });
-    expect(heard.find((each) => each.waitMs !== undefined)?.operations).toEqual([id]);
+    expect(heard.find((each) => each.waitMs !== undefined)).toMatchObject({
+      operations: [id],
+      boards: [board],
+    });
     await succeed(id);
     const startedAt = performance.now();
     held.pop()?.writeHead(200).end('{"ended":true}');
     expect((await waiting).status).toBe(200);
     expect(performance.now() - startedAt).toBeLessThan(900);
+  });
+
+  it('is told of an operation that nobody waits for', async () => {
+    const board = await ops.board();
+    const { id } = (await order('', {}, board)).body;
+    await until('the wake', () => heard.some((each) => each.operations?.includes(id)));
+    expect(heard).toContainEqual({ operations: [id], boards: [board] });
   });
 
   it('is told of boards that are to stop', async () => {

@@ -119,11 +119,9 @@ describe('making an operation', () => {
     const tenant = await ops.api.rows.tenant();
     const board = await ops.api.rows.board(tenant);
     const { token } = await ops.api.rows.user({ memberships: { [tenant]: 'manager_iot_project' } });
-    const limit = (quotas: object) =>
-      ops.api.connection.query('UPDATE tenants SET quotas = ? WHERE id = ?', [
-        JSON.stringify(quotas),
-        tenant,
-      ]);
+    const admin = await ops.api.rows.user({ isAdmin: true });
+    const limit = (body: object) =>
+      ops.api.request(`/v1/tenants/${tenant}/quotas`, { method: 'PUT', token: admin.token, body });
     const create = () =>
       ops.post(
         '/v1/operations',

@@ -117,7 +117,7 @@ describe('waiting for an end', () => {
     });
     const client = clientOf([conductor]);
     const operation = randomUUID();
-    const waiting = client.waitForEnd(operation, 5000);
+    const waiting = client.waitForEnd({ id: operation }, 5000);
     await until('the question arrives', () => conductor.received.length === 1);
     expect(conductor.received[0]).toMatchObject({ operations: [operation] });
     expect(conductor.received[0]?.waitMs).toBeGreaterThan(4000);
@@ -129,19 +129,19 @@ describe('waiting for an end', () => {
     const conductor = await startConductor((response, { waitMs = 0 }) => {
       setTimeout(() => answerJson(response, 200, { ended: false }), waitMs);
     });
-    expect(await clientOf([conductor]).waitForEnd(randomUUID(), 50)).toBe(false);
+    expect(await clientOf([conductor]).waitForEnd({ id: randomUUID() }, 50)).toBe(false);
   });
 
   it('goes on at another conductor when the first dies with the answer', async () => {
     const dying = await startConductor((response) => response.destroy());
     const alive = await startConductor((response) => answerJson(response, 200, { ended: true }));
-    expect(await clientOf([dying, alive]).waitForEnd(randomUUID(), 3000)).toBe(true);
+    expect(await clientOf([dying, alive]).waitForEnd({ id: randomUUID() }, 3000)).toBe(true);
   });
 
   it('goes on when a conductor comes back', async () => {
     let conductors: LiveConductor[] = [];
     const client = clientOf(async () => conductors);
-    const waiting = client.waitForEnd(randomUUID(), 4000);
+    const waiting = client.waitForEnd({ id: randomUUID() }, 4000);
     conductors = [await startConductor((response) => answerJson(response, 200, { ended: true }))];
     expect(await waiting).toBe(true);
   });
@@ -149,7 +149,7 @@ describe('waiting for an end', () => {
   it('ends when its caller went away', async () => {
     const conductor = await startConductor(() => undefined);
     const gone = new AbortController();
-    const waiting = clientOf([conductor]).waitForEnd(randomUUID(), 60_000, gone.signal);
+    const waiting = clientOf([conductor]).waitForEnd({ id: randomUUID() }, 60_000, gone.signal);
     await until('the question arrives', () => conductor.received.length === 1);
     gone.abort();
     expect(await waiting).toBe(false);
