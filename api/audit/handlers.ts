@@ -1,4 +1,5 @@
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { getTenantAccess } from '../access.ts';
 import type { ApiDeps } from '../deps.ts';
@@ -75,6 +76,6 @@ function toAuditEvent(row: AuditRow): Schemas['AuditEvent'] {
     ...row,
     id: String(row.id),
     at: row.at.toISOString(),
-    detail: typeof row.detail === 'string' ? (JSON.parse(row.detail) as JsonObject) : row.detail,
+    detail: fromJsonColumn(row.detail),
   };
 }

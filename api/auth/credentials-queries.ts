@@ -1,5 +1,6 @@
 /** Tokens to principals: one query by a unique index each. */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { isTenantRole } from '../../common/db/roles.ts';
 import { hashToken } from '../../common/runtime/secrets.ts';
 import { type Membership, type Principal, unscoped } from './principal.ts';
@@ -79,7 +80,7 @@ async function findKeyPrincipal(manager: EntityManager, secretHash: string): Pro
   )) as KeyRow[];
   const key = rows[0];
   if (!key) return undefined;
-  const boards = parseList(key.boards);
+  const boards = fromJsonColumn<string[] | null>(key.boards);
   return {
     kind: 'key',
     id: key.id,
@@ -87,7 +88,7 @@ async function findKeyPrincipal(manager: EntityManager, secretHash: string): Pro
     displayName: null,
     isAdmin: false,
     memberships: toMembership(key),
-    scope: { boards: boards && new Set(boards), procedures: parseList(key.procedures) },
+    scope: { boards: boards && new Set(boards), procedures: fromJsonColumn<string[] | null>(key.procedures) },
     expiresAt: key.expiresAt,
     sessionHash: null,
     byCookie: false,
@@ -104,9 +105,4 @@ function toMembership(row: MembershipRow): Membership[] {
       role: row.role,
     },
   ];
-}
-
-/** MariaDB gives JSON as text, MySQL parsed. */
-function parseList(value: string | string[] | null): string[] | null {
-  return typeof value === 'string' ? (JSON.parse(value) as string[]) : value;
 }

@@ -1,6 +1,7 @@
 /** Boards as clients see them: the row, its labels and its live session. */
 import type { EntityManager } from 'typeorm';
 import type { BoardStatus } from '../../common/db/entities/boards.ts';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { SqlCondition } from '../../common/db/queries/label-selector.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
@@ -138,11 +139,6 @@ export async function listPositionRows(
   );
 }
 
-/** MariaDB gives JSON as text, MySQL parsed. */
-export function parseJson(value: string | JsonObject | null): JsonObject | null {
-  return typeof value === 'string' ? (JSON.parse(value) as JsonObject) : value;
-}
-
 export function toBoard(row: BoardRow, labels: Labels | undefined): Schemas['Board'] {
   const iso = (time: Date | null) => time?.toISOString() ?? null;
   return {
@@ -155,7 +151,7 @@ export function toBoard(row: BoardRow, labels: Labels | undefined): Schemas['Boa
     location: toLocation(row),
     mobile: row.mobile === 1,
     agentVersion: row.agentVersion,
-    connectivity: parseJson(row.connectivity),
+    connectivity: fromJsonColumn(row.connectivity),
     presence: {
       session:
         row.sessionId === null || row.sessionSince === null
@@ -168,7 +164,7 @@ export function toBoard(row: BoardRow, labels: Labels | undefined): Schemas['Boa
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
     version: row.version,
-    extra: parseJson(row.extra) ?? {},
+    extra: fromJsonColumn<JsonObject | null>(row.extra) ?? {},
   };
 }
 

@@ -1,5 +1,6 @@
 /** Many boards at once, and what hangs on one board. */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { getBoardAccess } from '../access.ts';
 import type { ApiDeps } from '../deps.ts';
@@ -12,7 +13,6 @@ import {
   findLabels,
   listBoardRows,
   listPositionRows,
-  parseJson,
   toBoard,
 } from './board-queries.ts';
 
@@ -99,7 +99,7 @@ export function createBoardListHandlers({ database }: ApiDeps): HandlersOf<Board
         ]) as Promise<{ contract: string | JsonObject }[]>;
       });
       // Written by the wamp-agent, which parsed it.
-      const items = rows.map((row) => parseJson(row.contract) as unknown as Schemas['Procedure']);
+      const items = rows.map((row) => fromJsonColumn<Schemas['Procedure']>(row.contract));
       return { status: 200, body: { items } };
     },
   };

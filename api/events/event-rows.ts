@@ -1,5 +1,6 @@
 /** Reads of the `events` table. */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { type EventStamp, eventWindowMs } from './event-window.ts';
 
@@ -57,7 +58,5 @@ export async function readEventsSince(
 type RawEvent = Omit<EventRecord, 'at' | 'payload'> & { at: Date; payload: JsonObject | string };
 
 function toRecord(row: RawEvent): EventRecord {
-  // MariaDB's JSON is text to the driver, MySQL's is not.
-  const payload = typeof row.payload === 'string' ? (JSON.parse(row.payload) as JsonObject) : row.payload;
-  return { ...row, id: Number(row.id), at: row.at.getTime(), payload };
+  return { ...row, id: Number(row.id), at: row.at.getTime(), payload: fromJsonColumn(row.payload) };
 }

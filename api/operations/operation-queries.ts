@@ -1,11 +1,11 @@
 /** Operations as clients see them: the row, its rollout, and its targets by state. */
 import type { EntityManager } from 'typeorm';
 import type { Delivery } from '../../common/db/entities/operations.ts';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { SqlCondition } from '../../common/db/queries/label-selector.ts';
 import type { OperationState, RolloutState, TargetState } from '../../common/operations/states.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import { parseJson } from '../boards/board-queries.ts';
 import type { Schemas } from '../http/operation.ts';
 import { cursorTime, type PageRequest } from '../http/paging.ts';
 import { listTargets } from './target-queries.ts';
@@ -148,10 +148,10 @@ export function toOperation(
     id: row.id,
     tenant: row.tenant,
     procedure: row.procedure,
-    kwargs: parseJson(row.kwargs) ?? {},
-    target: parseJson(row.target) ?? {},
+    kwargs: fromJsonColumn<JsonObject | null>(row.kwargs) ?? {},
+    target: fromJsonColumn<JsonObject | null>(row.target) ?? {},
     delivery: row.delivery,
-    window: parseJson(row.window) as Schemas['DailyWindow'] | null,
+    window: fromJsonColumn<Schemas['DailyWindow'] | null>(row.window),
     state: row.state,
     deadline: row.deadline.toISOString(),
     attempts: row.attempts,
@@ -177,7 +177,7 @@ function toRollout(row: OperationListRow): Schemas['Rollout'] | null {
     reason: row.reason,
     wave: row.wave,
     waves: row.waves,
-    options: parseJson(row.options) as unknown as Schemas['RolloutOptions'],
+    options: fromJsonColumn<Schemas['RolloutOptions']>(row.options),
   };
 }
 

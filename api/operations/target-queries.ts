@@ -1,9 +1,9 @@
 /** Targets of an operation as clients see them. */
 import type { EntityManager } from 'typeorm';
 import type { ArtifactRow } from '../../common/db/entities/operations.ts';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { TargetState } from '../../common/operations/states.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import { parseJson } from '../boards/board-queries.ts';
 import type { Schemas } from '../http/operation.ts';
 
 interface TargetListRow {
@@ -96,9 +96,9 @@ function toTarget(
 ): Schemas['OperationTarget'] {
   return {
     ...row,
-    progress: parseJson(row.progress),
+    progress: fromJsonColumn(row.progress),
     result: row.result === null ? null : (JSON.parse(row.result) as unknown),
-    error: parseJson(row.error) as Schemas['OperationError'] | null,
+    error: fromJsonColumn<Schemas['OperationError'] | null>(row.error),
     artifacts,
     cancelRequested: row.cancelRequested === 1,
     notBefore: row.notBefore?.toISOString() ?? null,

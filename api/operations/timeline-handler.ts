@@ -1,8 +1,8 @@
 /** `GET /v1/operations/{operation}/timeline`: what happened, and why it waits now. */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { findChosenBoards } from '../../common/db/queries/open-targets.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import { parseJson } from '../boards/board-queries.ts';
 import type { ApiDeps } from '../deps.ts';
 import type { HandlersOf, Schemas } from '../http/operation.ts';
 import { type PageRequest, pageRequest, toPage } from '../http/paging.ts';
@@ -63,5 +63,11 @@ function toItem({
   attempt,
   evidence,
 }: TimelineRow): Schemas['OperationTimeline']['items'][number] {
-  return { at: at.toISOString(), board, kind, attempt, evidence: parseJson(evidence) ?? {} };
+  return {
+    at: at.toISOString(),
+    board,
+    kind,
+    attempt,
+    evidence: fromJsonColumn<JsonObject | null>(evidence) ?? {},
+  };
 }

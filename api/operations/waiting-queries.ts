@@ -2,11 +2,11 @@
 import type { EntityManager } from 'typeorm';
 import type { BoardStatus } from '../../common/db/entities/boards.ts';
 import type { Delivery } from '../../common/db/entities/operations.ts';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { currentRate, type RolloutOptions } from '../../common/operations/rollout.ts';
 import type { OperationState, RolloutState, TargetState } from '../../common/operations/states.ts';
 import type { DailyWindow } from '../../common/operations/window.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import { parseJson } from '../boards/board-queries.ts';
 import type { WaitingFacts, WaitingRollout, WaitingTarget } from './waiting.ts';
 
 /** Beyond, only how many there are is told. */
@@ -43,7 +43,7 @@ export async function findWaitingFacts(
   return {
     ...rest,
     now: now.getTime(),
-    window: parseJson(window) as DailyWindow | null,
+    window: fromJsonColumn<DailyWindow | null>(window),
     written: Number(written),
     rollout: operation.delivery === 'rollout' ? await findRollout(manager, operationId) : null,
     targets,
@@ -94,8 +94,8 @@ async function findTargets(
     ...row,
     isHeld: queue === 0,
     cancelRequested: cancelRequested === 1,
-    progress: parseJson(progress),
-    error: parseJson(error),
+    progress: fromJsonColumn(progress),
+    error: fromJsonColumn(error),
     behind: ahead.get(row.board) ?? null,
   }));
 }
@@ -141,7 +141,7 @@ async function findRollout(manager: EntityManager, operationId: string): Promise
     [operationId],
   )) as RolloutFactsRow[];
   if (!row) return null;
-  const { rate } = parseJson(row.options) as unknown as RolloutOptions;
+  const { rate } = fromJsonColumn<RolloutOptions>(row.options);
   return {
     state: row.state,
     reason: row.reason,

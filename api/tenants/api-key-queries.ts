@@ -1,4 +1,5 @@
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isUuid } from '../../common/runtime/guards.ts';
 import type { Schemas } from '../http/operation.ts';
@@ -20,16 +21,11 @@ export interface ApiKeyRow {
 const columns = `id, name, tenant_id AS tenant, role, boards, procedures, created_by AS createdBy,
   created_at AS createdAt, expires_at AS expiresAt, revoked_at AS revokedAt`;
 
-/** MariaDB gives JSON as text, MySQL parsed. */
-function parseList(value: string | string[] | null): string[] | null {
-  return typeof value === 'string' ? (JSON.parse(value) as string[]) : value;
-}
-
 export function toApiKey(row: ApiKeyRow): Schemas['ApiKey'] {
   return {
     ...row,
-    boards: parseList(row.boards),
-    procedures: parseList(row.procedures),
+    boards: fromJsonColumn<string[] | null>(row.boards),
+    procedures: fromJsonColumn<string[] | null>(row.procedures),
     createdAt: row.createdAt.toISOString(),
     expiresAt: row.expiresAt?.toISOString() ?? null,
     revokedAt: row.revokedAt?.toISOString() ?? null,

@@ -1,10 +1,10 @@
 /** Webhooks and their log in the database; each function is one step of a transaction. */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { WebhookPayload } from '../../common/db/queries/webhook-rows.ts';
 import { webhookRetryHours } from '../../common/db/queries/webhook-rows.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isUuid, type JsonObject } from '../../common/runtime/guards.ts';
-import { parseJson } from '../boards/board-queries.ts';
 import { refuseDuplicate } from '../http/name-taken.ts';
 import type { Schemas } from '../http/operation.ts';
 import type { PageRequest } from '../http/paging.ts';
@@ -30,7 +30,7 @@ const columns = `id, tenant_id AS tenant, name, url, types, state, disabled_reas
 export function toWebhook(row: WebhookRow): Schemas['Webhook'] {
   return {
     ...row,
-    types: typeof row.types === 'string' ? (JSON.parse(row.types) as Schemas['WebhookTypes']) : row.types,
+    types: fromJsonColumn(row.types),
     failingSince: row.failingSince?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
@@ -136,7 +136,7 @@ export function toDelivery(row: DeliveryRow): Schemas['WebhookDelivery'] {
     nextAt: row.nextAt?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
     attemptedAt: row.attemptedAt?.toISOString() ?? null,
-    payload: parseJson(row.payload) ?? {},
+    payload: fromJsonColumn<JsonObject | null>(row.payload) ?? {},
   };
 }
 

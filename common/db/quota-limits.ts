@@ -1,6 +1,7 @@
 /** What a tenant may use. A limit that is not there is the installation's; one that is nowhere, none. */
 import type { EnvReader } from '../runtime/config.ts';
 import { asInteger, asObject, type JsonObject } from '../runtime/guards.ts';
+import { fromJsonColumn } from './json-column.ts';
 
 export const quotaNames = [
   'boards',
@@ -42,7 +43,7 @@ export function readQuotaDefaults(reader: EnvReader): QuotaLimits {
 /** From the column `tenants.quotas`: MariaDB gives JSON as text, MySQL parsed. */
 export function parseQuotaLimits(column: string | JsonObject | null): QuotaLimits {
   if (column === null) return {};
-  const input = asObject(typeof column === 'string' ? JSON.parse(column) : column, 'quotas');
+  const input = asObject(fromJsonColumn(column), 'quotas');
   return Object.fromEntries(
     quotaNames
       .filter((name) => input[name] !== undefined)

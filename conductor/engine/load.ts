@@ -2,10 +2,10 @@
 import type { EntityManager } from 'typeorm';
 import type { BoardStatus } from '../../common/db/entities/boards.ts';
 import type { Delivery } from '../../common/db/entities/operations.ts';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { HeldBoard } from '../../common/db/queries/board-queues.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import type { TargetState } from '../../common/operations/states.ts';
-import type { DailyWindow } from '../../common/operations/window.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { SafetyClass } from '../../common/wamp/contract.ts';
 import type { BoardView, OpenTarget, OperationView } from './views.ts';
@@ -215,8 +215,8 @@ async function findOperations(
         procedure: procedureName,
         parallel: parallel === 1,
         delivery: row.delivery as Delivery,
-        kwargs: asJson<JsonObject>(row.kwargs) ?? {},
-        dailyWindow: asJson<DailyWindow>(row.dailyWindow),
+        kwargs: fromJsonColumn<JsonObject | null>(row.kwargs) ?? {},
+        dailyWindow: fromJsonColumn(row.dailyWindow),
       },
     ]),
   );
@@ -230,17 +230,12 @@ function toTarget(
   return {
     ...row,
     cancelRequested: row.cancelRequested === 1,
-    progress: asJson<JsonObject>(row.progress),
-    error: asJson<JsonObject>(row.error),
+    progress: fromJsonColumn(row.progress),
+    error: fromJsonColumn(row.error),
     maxAttempts: operation.maxAttempts,
     operation,
     contractSafety,
   };
-}
-
-/** MariaDB gives JSON columns as text, MySQL as values. */
-function asJson<T>(value: unknown): T | null {
-  return (typeof value === 'string' ? JSON.parse(value) : value) as T | null;
 }
 
 /**

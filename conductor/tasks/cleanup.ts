@@ -49,8 +49,6 @@ export function listExpiries(rules: Retention): Expiry[] {
       where: "outcome = 'done' AND task IN ('operations', 'liveness', 'schedules', 'webhook-fanout')",
     },
     { table: 'task_runs', column: 'started_at', keepSeconds: 7 * day },
-    { table: 'schedule_runs', column: 'at', keepSeconds: 30 * day },
-    { table: 'webhook_deliveries', column: 'created_at', keepSeconds: 30 * day },
     { table: 'wamp_agents', column: 'stopped_at', keepSeconds: 30 * day },
     { table: 'conductors', column: 'stopped_at', keepSeconds: 30 * day },
     { table: 'misdated_readings', column: 'received_at', keepSeconds: rules.retentionDays * day },

@@ -4,6 +4,7 @@
  * says where to go on. A chunk that is written again changes nothing.
  */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { endOperations, insertOperationEvents } from '../../common/db/queries/operation-changes.ts';
 import {
@@ -67,9 +68,7 @@ async function findPending(manager: EntityManager, id: string): Promise<Preparin
   )) as (Omit<PreparingOperation, 'boards' | 'procedure'> & { boards: unknown; procedureName: string })[];
   if (!row) return undefined;
   const { procedureName, boards, ...rest } = row;
-  // MariaDB gives JSON columns as text, MySQL as values.
-  const list = (typeof boards === 'string' ? JSON.parse(boards) : boards) as string[] | null;
-  return { ...rest, procedure: procedureName, boards: list ?? [] };
+  return { ...rest, procedure: procedureName, boards: fromJsonColumn<string[] | null>(boards) ?? [] };
 }
 
 async function countTargets(manager: EntityManager, id: string): Promise<number> {

@@ -5,6 +5,7 @@
  * of the rows that it stands for: a kill repeats, and loses nothing.
  */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import { insertDeliveries, type NewDelivery } from '../../common/db/queries/webhook-rows.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
@@ -100,7 +101,7 @@ async function readState(manager: EntityManager): Promise<{
   )) as { id: string; tenantId: string; types: string | string[]; createdAt: Date }[];
   const subscriptions = rows.map((row) => ({
     ...row,
-    types: typeof row.types === 'string' ? (JSON.parse(row.types) as string[]) : row.types,
+    types: fromJsonColumn<string[]>(row.types),
     createdAt: row.createdAt.getTime(),
   }));
   return {
@@ -151,7 +152,7 @@ function toDeliveries(event: EventRow, webhooks: ReadonlyMap<string, Subscriptio
     ({ types, createdAt }) => types.includes(event.type) && createdAt <= event.at,
   );
   if (wanting.length === 0) return [];
-  const data = (typeof event.payload === 'string' ? JSON.parse(event.payload) : event.payload) as JsonObject;
+  const data = fromJsonColumn<JsonObject>(event.payload);
   const payload = {
     id: String(event.id),
     type: event.type,

@@ -1,6 +1,7 @@
 /** What the authenticator asks the database: one statement per kind of principal. */
 import type { EntityManager } from 'typeorm';
 import type { BoardStatus, CredentialState } from '../../common/db/entities/boards.ts';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { TenantRole } from '../../common/db/roles.ts';
 
 export interface BoardPrincipal {
@@ -97,9 +98,8 @@ function toKey(row: KeyRow): KeyPrincipal {
   };
 }
 
-/** MariaDB gives JSON columns as text, MySQL as values. */
 function toList(value: unknown): string[] | null {
-  const list: unknown = typeof value === 'string' ? JSON.parse(value) : value;
+  const list = fromJsonColumn<unknown>(value);
   if (list === null || list === undefined) return null;
   // A scope that cannot be read must not become "everything".
   return Array.isArray(list) ? list.filter((each) => typeof each === 'string') : [];

@@ -4,6 +4,7 @@
  * and any number of boards make one operation of it. Everything is inserted only where it is missing.
  */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { NewEvent } from '../../common/db/queries/events.ts';
 import { insertOperationEvents, type TargetKey } from '../../common/db/queries/operation-changes.ts';
 import { findSafety } from '../../common/db/queries/operation-creation.ts';
@@ -143,9 +144,8 @@ function createdEvent({ tenantId, operationId }: OfflineRun): NewEvent {
   return { tenantId, boardUuid: null, type: 'operation', payload };
 }
 
-/** MariaDB gives JSON as text, MySQL as values. */
 function parseBody(column: JsonObject | string) {
-  const body = (typeof column === 'string' ? JSON.parse(column) : column) as JsonObject;
+  const body = fromJsonColumn<JsonObject>(column);
   return {
     procedure: String(body.procedure),
     kwargs: body.kwargs ?? {},

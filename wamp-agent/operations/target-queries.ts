@@ -1,9 +1,9 @@
 /** Targets as a decision on a report needs them. */
 import type { EntityManager } from 'typeorm';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { TargetKey } from '../../common/db/queries/operation-changes.ts';
 import type { ReportedTarget } from '../../common/operations/apply-report.ts';
 import type { OperationState } from '../../common/operations/states.ts';
-import type { JsonObject } from '../../common/runtime/guards.ts';
 
 export interface TargetOfBoard extends ReportedTarget, TargetKey {
   tenantId: string;
@@ -37,14 +37,9 @@ export async function findTargets(
       {
         ...row,
         cancelRequested: Boolean(row.cancelRequested),
-        progress: asJson(row.progress),
-        error: asJson(row.error),
+        progress: fromJsonColumn(row.progress),
+        error: fromJsonColumn(row.error),
       },
     ]),
   );
-}
-
-/** MariaDB gives JSON as text, MySQL as values. */
-function asJson(value: unknown): JsonObject | null {
-  return (typeof value === 'string' ? JSON.parse(value) : value) as JsonObject | null;
 }

@@ -1,6 +1,7 @@
 /** The published contracts of boards, remembered by their hash. */
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
+import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
 
@@ -51,10 +52,7 @@ async function findContracts(manager: EntityManager, boardUuid: string): Promise
   )) as { hash: string | null; name: string | null; contract: unknown }[];
   const contracts = new Map<string, ProcedureContract>();
   for (const { name, contract } of rows) {
-    if (name === null) continue;
-    // MariaDB gives JSON columns as text, MySQL as values. They were parsed when they came in.
-    const value: unknown = typeof contract === 'string' ? JSON.parse(contract) : contract;
-    contracts.set(name, value as ProcedureContract);
+    if (name !== null) contracts.set(name, fromJsonColumn(contract));
   }
   return { hash: rows[0]?.hash ?? null, contracts };
 }

@@ -54,8 +54,8 @@ export interface TargetWork {
 }
 
 /**
- * Changes the targets part by part, by compare-and-set. What changed meanwhile is read once more,
- * until nothing is left or it has gone through twice without an end. Answers the boards that changed.
+ * Changes the targets part by part, by compare-and-set. What changed meanwhile is read again, three
+ * times through at the most. Answers the boards that changed.
  */
 export async function changeSelected(work: TargetWork): Promise<string[]> {
   const changed = new Set<string>();

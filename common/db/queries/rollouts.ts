@@ -12,6 +12,7 @@ import type { RolloutOptions } from '../../operations/rollout.ts';
 import type { RolloutState } from '../../operations/states.ts';
 import { AppError } from '../../runtime/app-error.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
+import { fromJsonColumn } from '../json-column.ts';
 import type { NewEvent } from './events.ts';
 import { insertOperationEvents } from './operation-changes.ts';
 
@@ -31,10 +32,8 @@ export interface Rollout {
 const columns = `r.operation_id AS operationId, r.tenant_id AS tenantId, r.state, r.options, r.waves, r.wave,
   r.released, r.released_at AS releasedAt, r.version`;
 
-/** MariaDB gives JSON columns as text, MySQL as values. They were parsed when they came in. */
 function toRollout(row: Omit<Rollout, 'options'> & { options: unknown }): Rollout {
-  const options: unknown = typeof row.options === 'string' ? JSON.parse(row.options) : row.options;
-  return { ...row, options: options as RolloutOptions };
+  return { ...row, options: fromJsonColumn(row.options) };
 }
 
 export async function findRollout(manager: EntityManager, operationId: string): Promise<Rollout | undefined> {

@@ -2,6 +2,7 @@
 import type { DailyWindow } from '../../operations/window.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
 import type { ScheduleCatchUp, ScheduleOverlap, ScheduleTiming } from '../../wamp/board-schedules.ts';
+import { fromJsonColumn } from '../json-column.ts';
 import type { TargetChoice } from './operation-targets.ts';
 
 /** `schedules.operation`: what each due time makes. Boards are uuids in it, and the fleet its id. */
@@ -43,7 +44,7 @@ export const scheduleColumns = `id, tenant_id AS tenantId, name, state, timing, 
   last_due_at AS lastDueAt, last_error AS lastError, created_by AS createdBy, version, created_at AS createdAt,
   updated_at AS updatedAt`;
 
-/** As the database gives it: MariaDB has JSON as text, MySQL parsed. */
+/** As the database gives it. */
 export interface RawScheduleRow extends Omit<ScheduleRow, 'timing' | 'operation' | 'catchUp' | 'offline'> {
   timing: unknown;
   operation: unknown;
@@ -56,15 +57,11 @@ export function toScheduleRow(row: RawScheduleRow): ScheduleRow {
   const { catchUpMode, catchUpLimit, offline, timing, operation, ...rest } = row;
   return {
     ...rest,
-    timing: parse(timing) as ScheduleTiming,
-    operation: parse(operation) as ScheduledOperation,
+    timing: fromJsonColumn(timing),
+    operation: fromJsonColumn(operation),
     catchUp: { mode: catchUpMode, limit: catchUpLimit },
     offline: offline === 1,
   };
-}
-
-function parse(column: unknown): unknown {
-  return typeof column === 'string' ? JSON.parse(column) : column;
 }
 
 /**
