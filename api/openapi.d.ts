@@ -297,8 +297,8 @@ export interface paths {
          * Have events posted to a URL
          * @description Each request is signed: header `Boardwalk-Signature: t=<seconds>,v1=<hex>`, where `v1` is the HMAC-SHA-256 of
          *     `<seconds>.<body>` with `secret` as key, which is shown in this answer only. Answer with 2xx within 10 s; else it is
-         *     sent again with growing delays for a day, under the same `Boardwalk-Delivery` id. After that, and when a webhook
-         *     has failed for long without a break, it is disabled. URLs that lead to private or loopback addresses are refused,
+         *     sent again with growing delays for a day, under the same `Boardwalk-Delivery` id, and then given up. A webhook that
+         *     has only failed for days, or that falls far behind, is disabled. URLs that lead to private or loopback addresses are refused,
          *     unless the installation allows them.
          */
         post: operations["createWebhook"];
@@ -979,9 +979,9 @@ export interface paths {
          * @description Answers 202 with the operation as soon as it is stored; nothing that dies afterwards loses it. With `wait` the
          *     answer is held until the operation ended (200), at most so long (202).
          *
-         *     Boards that lack the procedure, or whose contract the arguments break, are left out; with `strict` they
+         *     Boards that are revoked or lack the procedure, or whose contract the arguments break, are left out; with `strict` they
          *     make the whole request fail with 422 `invalid-arguments`, each of them named. When none is left the request
-         *     fails: 404 `procedure-not-found`, or 422.
+         *     fails: 404 `procedure-not-found`, 403 `board-revoked` when all of them are revoked, or 422.
          *
          *     The boards of a `rollout` fall into its waves in the order in which they are named, those of a fleet or a
          *     selector by name.
@@ -1375,6 +1375,8 @@ export interface components {
                 /** @description Instead of `pointer`: `query.<name>`, `path.<name>` or `header.<name>`. */
                 parameter?: string;
                 detail: string;
+                /** @description Of a fault in a selector, from 1. */
+                position?: number;
             }[];
         } & {
             [key: string]: unknown;
@@ -1820,7 +1822,7 @@ export interface components {
             /** @description A label selector, as in `GET /v1/boards?labels=…`. */
             selector?: string;
         };
-        /** @description Local times of a zone, between which boards are reached. `to` before `from` crosses midnight. */
+        /** @description Local times of a zone, between which boards are sent it; what has begun may end later. `to` before `from` crosses midnight. */
         DailyWindow: {
             /** @description Hours and minutes, such as 02:00. */
             from: string;
@@ -2040,7 +2042,7 @@ export interface components {
             /** @description Why it is not done yet, in words; at most 100 lines. */
             waiting: {
                 board: string | null;
-                /** @description Such as `board-offline`, `window`, `wave`, `approval`, `paused`, `back-off`, `not-before`, `order`, `rate`, `running`, `journal`. */
+                /** @description Such as `preparing`, `board-offline`, `window`, `wave`, `approval`, `paused`, `rate`, `not-before`, `back-off`, `order`, `queue`, `dispatched`, `running`, `cancelling`, `journal`; `more` sums up boards that have no line. */
                 reason: string;
                 text: string;
                 until?: components["schemas"]["MaybeTime"];
