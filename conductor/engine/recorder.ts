@@ -7,7 +7,7 @@
 import type { Database } from '../../common/db/database.ts';
 import type { BoardRelease } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import { endOperations } from '../../common/db/queries/operation-changes.ts';
+import { endOperations } from '../../common/db/queries/operation-ends.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { PlannedChange } from './views.ts';

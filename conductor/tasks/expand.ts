@@ -6,13 +6,14 @@
 import type { EntityManager } from 'typeorm';
 import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import { endOperations, insertOperationEvents } from '../../common/db/queries/operation-changes.ts';
 import {
   findSafety,
   inlineTargets,
   insertTargets,
   waveOfEach,
 } from '../../common/db/queries/operation-creation.ts';
+import { endOperations } from '../../common/db/queries/operation-ends.ts';
+import { insertOperationEvents } from '../../common/db/queries/operation-events.ts';
 import { findRollout } from '../../common/db/queries/rollouts.ts';
 import type { TaskContext } from '../scheduler.ts';
 import type { Budget } from './chunks.ts';

@@ -5,7 +5,7 @@
 import type { EntityManager } from 'typeorm';
 import { readyBoards } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import { endOperations } from '../../common/db/queries/operation-changes.ts';
+import { endOperations } from '../../common/db/queries/operation-ends.ts';
 import type { TargetState } from '../../common/operations/states.ts';
 import type { ReportError } from '../../common/wamp/operations.ts';
 import { noReport } from '../engine/decide.ts';

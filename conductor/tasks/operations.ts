@@ -5,7 +5,7 @@
  */
 import type { EntityManager } from 'typeorm';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import { endOperations } from '../../common/db/queries/operation-changes.ts';
+import { endOperations } from '../../common/db/queries/operation-ends.ts';
 import { messageOf } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { TaskContext } from '../scheduler.ts';

@@ -6,11 +6,8 @@ import type { EntityManager } from 'typeorm';
 import { readyBoards } from '../../common/db/queries/board-queues.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import {
-  changeTargets,
-  endOperations,
-  type TargetChange,
-} from '../../common/db/queries/operation-changes.ts';
+import { changeTargets, type TargetChange } from '../../common/db/queries/operation-changes.ts';
+import { endOperations } from '../../common/db/queries/operation-ends.ts';
 import {
   changeRollout,
   countWaves,

@@ -6,8 +6,9 @@
 import type { EntityManager } from 'typeorm';
 import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { NewEvent } from '../../common/db/queries/events.ts';
-import { insertOperationEvents, type TargetKey } from '../../common/db/queries/operation-changes.ts';
+import type { TargetKey } from '../../common/db/queries/operation-changes.ts';
 import { findSafety } from '../../common/db/queries/operation-creation.ts';
+import { insertOperationEvents } from '../../common/db/queries/operation-events.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { scheduledOperationId } from '../../common/wamp/board-schedules.ts';
 import type { OperationReport } from '../../common/wamp/operations.ts';

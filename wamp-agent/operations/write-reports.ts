@@ -8,13 +8,9 @@ import type { Database } from '../../common/db/database.ts';
 import { findIncomplete } from '../../common/db/queries/artifacts.ts';
 import { readyBoards } from '../../common/db/queries/board-queues.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
-import {
-  changeTargets,
-  endOperations,
-  insertOperationEvents,
-  type NewOperationEvent,
-  type TargetChange,
-} from '../../common/db/queries/operation-changes.ts';
+import { changeTargets, type TargetChange } from '../../common/db/queries/operation-changes.ts';
+import { endOperations } from '../../common/db/queries/operation-ends.ts';
+import { insertOperationEvents, type NewOperationEvent } from '../../common/db/queries/operation-events.ts';
 import { applyReport, type ReportDecision, type ReportSource } from '../../common/operations/apply-report.ts';
 import { isEnded } from '../../common/operations/states.ts';
 import { endedReportStates, type OperationReport } from '../../common/wamp/operations.ts';

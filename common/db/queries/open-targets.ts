@@ -5,7 +5,8 @@ import { AppError } from '../../runtime/app-error.ts';
 import { isUuid } from '../../runtime/guards.ts';
 import type { Database } from '../database.ts';
 import { appendEvents } from './events.ts';
-import { changeTargets, endOperations, type TargetChange } from './operation-changes.ts';
+import { changeTargets, type TargetChange } from './operation-changes.ts';
+import { endOperations } from './operation-ends.ts';
 
 export interface FoundTarget {
   boardUuid: string;

@@ -9,7 +9,8 @@ import type { Database } from '../database.ts';
 import { readyBoards } from './board-queues.ts';
 import { appendEvents } from './events.ts';
 import { changeSelected, type FoundTarget, settleOperation } from './open-targets.ts';
-import { insertOperationEvents, type TargetChange } from './operation-changes.ts';
+import type { TargetChange } from './operation-changes.ts';
+import { insertOperationEvents } from './operation-events.ts';
 import { commandRollout } from './rollouts.ts';
 
 const openStates = ['queued', 'dispatched', 'accepted', 'running'] as const;

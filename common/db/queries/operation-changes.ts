@@ -4,9 +4,19 @@
  * Whoever lost the race reads again and decides anew; nothing here waits for a lock of another.
  */
 import type { EntityManager } from 'typeorm';
-import { isEnded, mayBecome, type OperationState, type TargetState } from '../../operations/states.ts';
+import { isEnded, mayBecome, type TargetState } from '../../operations/states.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
 import type { NewEvent } from './events.ts';
+import {
+  endOperations,
+  endWithTargets,
+  type OperationEnd,
+  outcomeOf,
+  severalFrom,
+  toEndEvent,
+  toLiveEnd,
+} from './operation-ends.ts';
+import { inParts, insertOperationEvents } from './operation-events.ts';
 
 export interface TargetKey {
   boardUuid: string;
@@ -92,9 +102,7 @@ export async function changeTargets(
   const sorted = [...changes].sort(byKey);
   const applied =
     sorted.length < severalFrom ? await changeOneByOne(manager, sorted) : await changeAll(manager, sorted);
-  const ending = applied.filter(({ isOnly, set }) => isOnly && set.state !== undefined && isEnded(set.state));
-  const { ends, others } =
-    ending.length < severalFrom ? await endOneByOne(manager, ending) : await endTogether(manager, ending);
+  const { ends, others } = await endWithTargets(manager, applied.flatMap(toEnd));
   await insertOperationEvents(manager, [
     ...applied.flatMap(({ operationId, boardUuid, event }) =>
       event ? [{ operationId, boardUuid, ...event }] : [],
@@ -109,60 +117,10 @@ export async function changeTargets(
   };
 }
 
-/** The end of an operation's only target tells the operation's, without a look at the targets. */
-async function endOneByOne(
-  manager: EntityManager,
-  changes: readonly TargetChange[],
-): Promise<{ ends: OperationEnd[]; others: string[] }> {
-  const ends: OperationEnd[] = [];
-  const others: string[] = [];
-  for (const { operationId: id, tenantId, set } of changes) {
-    const outcome = outcomeOf(set.state as TargetState);
-    const result = (await manager.query(
-      `UPDATE operations SET state = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3),
-              ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3))
-       WHERE id = ? AND target_count = 1 AND state NOT IN ('preparing', ?)`,
-      [outcome, id, outcome],
-    )) as { affectedRows: number };
-    if (result.affectedRows === 1) ends.push({ id, tenantId, outcome });
-    else others.push(id);
-  }
-  return { ends, others };
+/** Of an operation whose only target has ended. */
+function toEnd({ isOnly, operationId: id, tenantId, set: { state } }: TargetChange): OperationEnd[] {
+  return isOnly && state !== undefined && isEnded(state) ? [{ id, tenantId, outcome: outcomeOf(state) }] : [];
 }
-
-/** The same for many: those that are active are found first, by a read that locks them. */
-async function endTogether(
-  manager: EntityManager,
-  changes: readonly TargetChange[],
-): Promise<{ ends: OperationEnd[]; others: string[] }> {
-  const ids = changes.map(({ operationId }) => operationId).sort();
-  const rows = (await manager.query(
-    `SELECT id FROM operations WHERE id IN (?) AND target_count = 1 AND state = 'active' ORDER BY id FOR UPDATE`,
-    [ids],
-  )) as { id: string }[];
-  const active = new Set(rows.map(({ id }) => id));
-  const ends = changes
-    .filter(({ operationId }) => active.has(operationId))
-    .map(({ operationId: id, tenantId, set }) => ({
-      id,
-      tenantId,
-      outcome: outcomeOf(set.state as TargetState),
-    }));
-  for (const [outcome, alike] of Map.groupBy(ends, (each) => each.outcome))
-    await manager.query(
-      `UPDATE operations SET state = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3),
-              ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3)) WHERE id IN (?)`,
-      [outcome, alike.map(({ id }) => id).sort()],
-    );
-  return { ends, others: ids.filter((id) => !active.has(id)) };
-}
-
-function outcomeOf(state: TargetState): OperationState {
-  return state === 'succeeded' || state === 'cancelled' ? state : 'failed';
-}
-
-/** Below, statements of their own are cheaper than the one that locks them first. */
-const severalFrom = 3;
 
 function byKey(left: TargetKey, right: TargetKey): number {
   return left.boardUuid === right.boardUuid
@@ -193,6 +151,8 @@ async function changeOneByOne(
 }
 
 const changesPerStatement = 200;
+
+const lengthOf = (value: unknown) => (value === undefined ? 0 : (JSON.stringify(value) ?? '').length);
 
 async function changeAll(manager: EntityManager, changes: readonly TargetChange[]): Promise<TargetChange[]> {
   const held = await lockUnchanged(manager, changes);
@@ -285,123 +245,4 @@ function toLiveEvent({ tenantId, boardUuid, operationId, from, set, event }: Tar
     at: new Date().toISOString(),
   };
   return [{ tenantId, boardUuid, type: 'operation', payload }];
-}
-
-export interface NewOperationEvent {
-  operationId: string;
-  boardUuid: string | null;
-  kind: string;
-  attempt?: number;
-  evidence: JsonObject;
-}
-
-const rowsPerStatement = 1000;
-/** Servers refuse statements above 16 MiB, unless told otherwise. */
-const bytesPerStatement = 4 * 1024 * 1024;
-
-const lengthOf = (value: unknown) => (value === undefined ? 0 : (JSON.stringify(value) ?? '').length);
-
-/** Parts of so many items, and of fewer when they are large. */
-function inParts<T>(items: readonly T[], most: number, bytesOf: (item: T) => number): T[][] {
-  const parts: T[][] = [];
-  let bytes = 0;
-  for (const item of items) {
-    const size = bytesOf(item);
-    const last = parts.at(-1);
-    if (last && last.length < most && bytes + size <= bytesPerStatement) {
-      last.push(item);
-      bytes += size;
-    } else {
-      parts.push([item]);
-      bytes = size;
-    }
-  }
-  return parts;
-}
-
-export async function insertOperationEvents(
-  manager: EntityManager,
-  events: readonly NewOperationEvent[],
-): Promise<void> {
-  const rows = events.map(({ operationId, boardUuid, kind, attempt, evidence }) => [
-    operationId,
-    boardUuid,
-    kind,
-    attempt ?? null,
-    JSON.stringify(evidence),
-  ]);
-  for (const part of inParts(rows, rowsPerStatement, (row) => String(row[4]).length))
-    await manager.query(
-      `INSERT INTO operation_events (operation_id, board_uuid, kind, attempt, evidence, at)
-       VALUES ${part.map(() => '(?, ?, ?, ?, ?, UTC_TIMESTAMP(3))').join(', ')}`,
-      part.flat(),
-    );
-}
-
-interface OperationEnd {
-  id: string;
-  tenantId: string;
-  outcome: OperationState;
-}
-
-const toEndEvent = ({ id, outcome }: OperationEnd): NewOperationEvent => ({
-  operationId: id,
-  boardUuid: null,
-  kind: outcome,
-  evidence: { of: 'operation' },
-});
-
-function toLiveEnd({ id, tenantId, outcome }: OperationEnd): NewEvent {
-  const payload = { operation: id, state: outcome, at: new Date().toISOString() };
-  return { tenantId, boardUuid: null, type: 'operation', payload };
-}
-
-interface OperationStanding extends OperationEnd {
-  state: OperationState;
-}
-
-const openStates = "'queued', 'dispatched', 'accepted', 'running'";
-
-/**
- * Ends those of the operations whose targets have all ended; puts the end right when an `unknown`
- * target was resolved since. May be called as often as one likes. Answers with the live events.
- */
-export async function endOperations(
-  manager: EntityManager,
-  operationIds: readonly string[],
-): Promise<NewEvent[]> {
-  if (operationIds.length === 0) return [];
-  const ids = [...new Set(operationIds)].sort();
-  const found = (await findStandings(manager, ids)).filter(hasNewEnd);
-  if (found.length === 0) return [];
-  // Whoever else ends them waits here, and finds them ended.
-  const locked = (await manager.query(
-    'SELECT id, state FROM operations WHERE id IN (?) ORDER BY id FOR UPDATE',
-    [found.map(({ id }) => id)],
-  )) as Pick<OperationStanding, 'id' | 'state'>[];
-  const states = new Map(locked.map(({ id, state }) => [id, state]));
-  const ending = found.filter(({ id, state }) => states.get(id) === state);
-  for (const [outcome, alike] of Map.groupBy(ending, (each) => each.outcome))
-    await manager.query(
-      `UPDATE operations SET state = ?, version = version + 1, updated_at = UTC_TIMESTAMP(3),
-              ended_at = COALESCE(ended_at, UTC_TIMESTAMP(3)) WHERE id IN (?)`,
-      [outcome, alike.map(({ id }) => id)],
-    );
-  await insertOperationEvents(manager, ending.map(toEndEvent));
-  return ending.map(toLiveEnd);
-}
-
-const hasNewEnd = ({ state, outcome }: OperationStanding) => outcome !== state && outcome !== 'active';
-
-function findStandings(manager: EntityManager, ids: readonly string[]): Promise<OperationStanding[]> {
-  const inState = (condition: string) =>
-    `EXISTS (SELECT 1 FROM operation_targets t WHERE t.operation_id = o.id AND t.state ${condition})`;
-  return manager.query(
-    `SELECT o.id, o.tenant_id AS tenantId, o.state,
-            CASE WHEN ${inState(`IN (${openStates})`)} THEN 'active'
-                 WHEN ${inState("IN ('failed', 'expired', 'unknown')")} THEN 'failed'
-                 WHEN ${inState("= 'cancelled'")} THEN 'cancelled' ELSE 'succeeded' END AS outcome
-     FROM operations o WHERE o.id IN (?) AND o.state <> 'preparing'`,
-    [ids],
-  );
 }

@@ -14,7 +14,7 @@ import { timeUuid } from '../../runtime/time-uuid.ts';
 import type { Delivery } from '../entities/operations.ts';
 import { readyBoards } from './board-queues.ts';
 import type { NewEvent } from './events.ts';
-import { insertOperationEvents } from './operation-changes.ts';
+import { insertOperationEvents } from './operation-events.ts';
 import type { TargetChoice } from './operation-targets.ts';
 
 /** Targets that are written with the operation. */

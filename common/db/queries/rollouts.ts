@@ -14,7 +14,7 @@ import { AppError } from '../../runtime/app-error.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
 import { fromJsonColumn } from '../json-column.ts';
 import type { NewEvent } from './events.ts';
-import { insertOperationEvents } from './operation-changes.ts';
+import { insertOperationEvents } from './operation-events.ts';
 
 export interface Rollout {
   operationId: string;
