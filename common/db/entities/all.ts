@@ -1,13 +1,9 @@
 import {
   BoardScheduleListEntity,
-  EventCursorEntity,
   FleetBoardEntity,
   FleetEntity,
   ScheduleEntity,
   ScheduleRunEntity,
-  TenantUsageEntity,
-  WebhookDeliveryEntity,
-  WebhookEntity,
 } from './automation.ts';
 import {
   BoardCredentialEntity,
@@ -30,7 +26,15 @@ import {
 import { ConductorEntity, LeaseEntity, RouterEntity, TaskRunEntity, WampAgentEntity } from './processes.ts';
 import { BoardSpoolEntity, ReadingGapEntity, StreamEntity } from './readings.ts';
 import { AuditEventEntity, EventEntity, IdempotencyKeyEntity } from './records.ts';
-import { ApiKeyEntity, MembershipEntity, TenantEntity, UserEntity, UserSessionEntity } from './tenants.ts';
+import {
+  ApiKeyEntity,
+  MembershipEntity,
+  TenantEntity,
+  TenantUsageEntity,
+  UserEntity,
+  UserSessionEntity,
+} from './tenants.ts';
+import { EventCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './webhooks.ts';
 
 export const entities = [
   TenantEntity,

@@ -1,6 +1,7 @@
-import { EntitySchema, type EntitySchemaOptions } from 'typeorm';
+import { EntitySchema } from 'typeorm';
 import type { JsonObject } from '../../runtime/guards.ts';
 import { ascii, big, double, flag, hash, json, nullable, text, time, uuid, whole } from './columns.ts';
+import { ofBoard } from './foreign-keys.ts';
 
 export const boardStatuses = ['registered', 'online', 'offline', 'revoked'] as const;
 /** registered = created, never enrolled or never joined since. */
@@ -73,17 +74,6 @@ export const BoardEntity = new EntitySchema<Board>({
     },
   ],
 });
-
-const ofBoard = (name: string): NonNullable<EntitySchemaOptions<object>['foreignKeys']> => [
-  {
-    name,
-    target: 'Board',
-    columnNames: ['boardUuid'],
-    referencedColumnNames: ['uuid'],
-    onDelete: 'CASCADE',
-    onUpdate: 'NO ACTION',
-  },
-];
 
 export interface BoardLabel {
   boardUuid: string;

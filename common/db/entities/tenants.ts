@@ -1,7 +1,8 @@
 import { EntitySchema } from 'typeorm';
 import type { JsonObject } from '../../runtime/guards.ts';
 import type { TenantRole } from '../roles.ts';
-import { ascii, flag, hash, json, nullable, text, time, uuid, whole } from './columns.ts';
+import { ascii, big, flag, hash, json, nullable, text, time, uuid, whole } from './columns.ts';
+import { goesWith, ofTenant } from './foreign-keys.ts';
 
 export interface Tenant {
   id: string;
@@ -87,16 +88,7 @@ export const UserSessionEntity = new EntitySchema<UserSession>({
     { name: 'ix_user_sessions_user', columns: ['userId'] },
     { name: 'ix_user_sessions_expires', columns: ['expiresAt'] },
   ],
-  foreignKeys: [
-    {
-      name: 'fk_user_sessions_user',
-      target: 'User',
-      columnNames: ['userId'],
-      referencedColumnNames: ['id'],
-      onDelete: 'CASCADE',
-      onUpdate: 'NO ACTION',
-    },
-  ],
+  foreignKeys: goesWith('fk_user_sessions_user', 'User', 'userId', 'id'),
 });
 
 export interface Membership {
@@ -174,14 +166,24 @@ export const ApiKeyEntity = new EntitySchema<ApiKey>({
     { name: 'uq_api_keys_name', columns: ['tenantId', 'name'], unique: true },
     { name: 'ix_api_keys_expires', columns: ['expiresAt'] },
   ],
-  foreignKeys: [
-    {
-      name: 'fk_api_keys_tenant',
-      target: 'Tenant',
-      columnNames: ['tenantId'],
-      referencedColumnNames: ['id'],
-      onDelete: 'CASCADE',
-      onUpdate: 'NO ACTION',
-    },
-  ],
+  foreignKeys: ofTenant('fk_api_keys_tenant'),
+});
+
+export interface TenantUsage {
+  tenantId: string;
+  /** Days since 1970, UTC. */
+  day: number;
+  operations: number;
+  readings: number;
+}
+
+export const TenantUsageEntity = new EntitySchema<TenantUsage>({
+  name: 'TenantUsage',
+  tableName: 'tenant_usage',
+  columns: {
+    tenantId: uuid('tenant_id', { primary: true }),
+    day: whole('day', { primary: true }),
+    operations: big('operations', { default: 0 }),
+    readings: big('readings', { default: 0 }),
+  },
 });
