@@ -1,7 +1,8 @@
 /** Operations at set times: what is to be made when. The conductor makes them. */
 import type { EntityManager } from 'typeorm';
-import { requireTargets, resolveTargets } from '../../common/db/queries/operation-targets.ts';
+import { resolveTargets } from '../../common/db/queries/operation-targets.ts';
 import { readQuotaLimits, requirePlace } from '../../common/db/queries/quotas.ts';
+import { requireTargets } from '../../common/db/queries/require-targets.ts';
 import type { ScheduledOperation, ScheduleRow } from '../../common/db/queries/schedule-rows.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isReservedProcedure } from '../../common/wamp/uris.ts';

@@ -11,6 +11,7 @@ import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import {
   type BoardSchedule,
+  onTimeMs,
   parseBoardSchedules,
   scheduledOperationId,
 } from '../../common/wamp/board-schedules.ts';
@@ -45,8 +46,6 @@ export interface Schedules {
 }
 
 export const scheduleLimits = {
-  /** Later than this, a due time was missed and is a matter of `catchUp`. */
-  onTimeMs: 60_000,
   /** Runs of one schedule that wait for one another. */
   waiting: 100,
   /** The journal could not take it: tried again. */
@@ -103,7 +102,7 @@ export function createSchedules(options: SchedulesOptions): Schedules {
     const { due } = listDue(schedule.timing, firedUntil, now, mode === 'all' ? limit : 1);
     const last = due.at(-1);
     if (last === undefined) return true;
-    const missed = mode === 'none' && now - last > scheduleLimits.onTimeMs;
+    const missed = mode === 'none' && now - last > onTimeMs;
     if (missed || !makeWay(schedule)) {
       advance(entry, last);
       return true;
@@ -132,7 +131,7 @@ export function createSchedules(options: SchedulesOptions): Schedules {
     const operationId = scheduledOperationId(scheduleId, dueAt);
     const now = serverClock.now();
     // What is made up for has its time from now on, as on the server: it would be over otherwise.
-    const startsAt = now - dueAt > scheduleLimits.onTimeMs ? now : dueAt;
+    const startsAt = now - dueAt > onTimeMs ? now : dueAt;
     try {
       advance(entry, dueAt);
       if (journal.find(operationId)) return true;
@@ -172,8 +171,7 @@ export function createSchedules(options: SchedulesOptions): Schedules {
       const now = serverClock.now();
       // A clock that was ahead has fired what is still to come. The journal knows what it made then.
       for (const entry of entries)
-        if (entry.firedUntil > now + scheduleLimits.onTimeMs)
-          advance(entry, Math.max(now, entry.schedule.after));
+        if (entry.firedUntil > now + onTimeMs) advance(entry, Math.max(now, entry.schedule.after));
       tick();
     },
     stop() {

@@ -3,11 +3,8 @@
  * missed. Pure. Each step is written in one transaction with the due time that comes after it, so that
  * whoever goes on, after a kill at any point, goes on right there.
  */
-import type { ScheduleCatchUp, ScheduleTiming } from '../wamp/board-schedules.ts';
+import { onTimeMs, type ScheduleCatchUp, type ScheduleTiming } from '../wamp/board-schedules.ts';
 import { listDue, nextDue } from './schedule-times.ts';
-
-/** A due time that is not later than this counts as on time. */
-export const onTimeMs = 60_000;
 
 /** More than that cannot come in the time that counts as on time. */
 const mostOnTime = onTimeMs / 1000 + 1;

@@ -42,6 +42,9 @@ export interface ScheduleCatchUp {
   limit: number;
 }
 
+/** A due time that is not later than this counts as on time, on servers and on boards. */
+export const onTimeMs = 60_000;
+
 /**
  * Id of the operation that a schedule's due time makes: the same wherever it is computed, so that a
  * due time is one operation however often it is met. A uuid (RFC 9562, version 8) that begins with the

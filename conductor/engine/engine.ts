@@ -18,6 +18,7 @@ import type { BoardRelease } from '../../common/db/queries/board-queues.ts';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import { createNap } from '../nap.ts';
 import { createBoardBackoff, createRest } from './board-backoff.ts';
 import { createCaller } from './calls.ts';
 import {
@@ -92,13 +93,12 @@ export function startEngine(options: EngineOptions): Engine {
   const hints = new Set<string>();
   const faulty = createRest(faultRestMs);
   let clockOffsetMs = 0;
-  let isWoken = false;
   let isHungry = false;
   let isAway = false;
   /** Told of boards, one need not search for others each time; but not seldom either. */
   let mustSearch = true;
   let searchedAt = Number.NEGATIVE_INFINITY;
-  let wakeUp: () => void = () => undefined;
+  const nap = createNap(stopping.signal);
   const now = () => Date.now() + clockOffsetMs;
   const caller = createCaller({
     relay: options.relay,
@@ -124,13 +124,12 @@ export function startEngine(options: EngineOptions): Engine {
 
   function lookNow(): void {
     mustSearch = true;
-    isWoken = true;
-    wakeUp();
+    nap.wake();
   }
 
   async function loop(): Promise<void> {
     while (!stopping.signal.aborted) {
-      isWoken = false;
+      nap.beginLook();
       let waitMs = settings.lookEveryMs * (0.75 + Math.random() * 0.5);
       try {
         const { hasMore, isDraining, taken, searched } = await look();
@@ -141,28 +140,17 @@ export function startEngine(options: EngineOptions): Engine {
         if (isDraining)
           waitMs = Math.min(waitMs, (1000 * limits.conductors()) / settings.limits.drainPerSecond);
         if (hasMore) waitMs = Math.min(waitMs, missedLookMs);
-        if (hasMore && taken > 0 && limits.free() > 0) isWoken = true;
+        if (hasMore && taken > 0 && limits.free() > 0) nap.wake();
         if (!searched) waitMs = Math.min(waitMs, searchEveryMs);
       } catch (error) {
         if (!isAway && !stopping.signal.aborted)
           logger.warn({ err: error }, 'cannot look for work, will go on trying');
         isAway = true;
         mustSearch = true;
-        await pause(failedLookMs);
+        await nap.sleep(failedLookMs);
       }
-      if (!isWoken) await pause(waitMs);
+      if (!nap.isWoken()) await nap.sleep(waitMs);
     }
-  }
-
-  /** Ends early when woken, and when stopped. */
-  async function pause(delayMs: number): Promise<void> {
-    if (stopping.signal.aborted) return;
-    const woken = new AbortController();
-    wakeUp = () => woken.abort();
-    const signal = AbortSignal.any([woken.signal, stopping.signal]);
-    // Rejects only then.
-    await sleep(delayMs, undefined, { signal }).catch(() => undefined);
-    wakeUp = () => undefined;
   }
 
   async function look(): Promise<Look> {
@@ -301,8 +289,7 @@ export function startEngine(options: EngineOptions): Engine {
     wake(boards = []) {
       for (const each of boards) if (hints.size < maxHints) hints.add(each);
       if (boards.length === 0) mustSearch = true;
-      isWoken = true;
-      wakeUp();
+      nap.wake();
     },
     waitForEnd: waits.waitForEnd,
     lookAt: waits.lookAt,

@@ -6,12 +6,9 @@
 import type { EntityManager } from 'typeorm';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { insertOperation } from '../../common/db/queries/operation-creation.ts';
-import {
-  requireTargets,
-  resolveTargets,
-  type TargetChoice,
-} from '../../common/db/queries/operation-targets.ts';
+import { resolveTargets, type TargetChoice } from '../../common/db/queries/operation-targets.ts';
 import { readQuotaLimits, takeOperationPlace } from '../../common/db/queries/quotas.ts';
+import { requireTargets } from '../../common/db/queries/require-targets.ts';
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
 import type { ScheduleStep } from '../../common/operations/schedule-steps.ts';
 import { AppError } from '../../common/runtime/app-error.ts';

@@ -6,7 +6,7 @@ import {
   scheduleColumns,
   toScheduleRow,
 } from '../../common/db/queries/schedule-rows.ts';
-import { onTimeMs } from '../../common/operations/schedule-steps.ts';
+import { onTimeMs } from '../../common/wamp/board-schedules.ts';
 
 /** An active schedule whose time has come. */
 export type DueSchedule = ScheduleRow & { nextAt: Date };

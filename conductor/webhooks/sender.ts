@@ -4,7 +4,6 @@
  * So a receiver may get one twice, under the same `Boardwalk-Delivery`. Several of a webhook are under
  * way at a time: they may arrive in another order than things happened.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../../common/db/database.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import { messageOf } from '../../common/runtime/app-error.ts';
@@ -12,6 +11,7 @@ import { backoffDelayMs } from '../../common/runtime/backoff.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { WebhookConfig } from '../../common/webhooks/config.ts';
 import { openSecret, signBody } from '../../common/webhooks/secrets.ts';
+import { createNap } from '../nap.ts';
 import {
   claimDelivery,
   type DueDelivery,
@@ -81,36 +81,19 @@ export function startSender(options: SenderOptions): Sender {
   const cut = new AbortController();
   const underWay = new Set<Promise<void>>();
   const perWebhook = new Map<string, number>();
-  let isWoken = false;
-  let wakeUp: () => void = () => undefined;
-
-  function wake(): void {
-    isWoken = true;
-    wakeUp();
-  }
+  const nap = createNap(stopping.signal);
 
   async function loop(): Promise<void> {
     while (!stopping.signal.aborted) {
-      isWoken = false;
+      nap.beginLook();
       try {
         await look();
       } catch (error) {
         if (!stopping.signal.aborted)
           logger.warn({ err: error }, 'cannot look for deliveries, will look again');
       }
-      if (!isWoken) await pause(settings.lookEveryMs * (0.9 + Math.random() * 0.2));
+      if (!nap.isWoken()) await nap.sleep(settings.lookEveryMs * (0.9 + Math.random() * 0.2));
     }
-  }
-
-  /** Ends early when woken, and when stopped. */
-  async function pause(delayMs: number): Promise<void> {
-    const woken = new AbortController();
-    wakeUp = () => woken.abort();
-    // Rejects only then.
-    await sleep(delayMs, undefined, { signal: AbortSignal.any([woken.signal, stopping.signal]) }).catch(
-      () => undefined,
-    );
-    wakeUp = () => undefined;
   }
 
   async function look(): Promise<void> {
@@ -159,7 +142,7 @@ export function startSender(options: SenderOptions): Sender {
         if (count === 0) perWebhook.delete(webhookId);
         else perWebhook.set(webhookId, count);
         // A place is free, and there may be more to send.
-        if (claimed) wake();
+        if (claimed) nap.wake();
       });
     underWay.add(done);
   }
@@ -239,11 +222,10 @@ export function startSender(options: SenderOptions): Sender {
 
   const running = loop();
   return {
-    wake,
+    wake: nap.wake,
     inFlight: () => underWay.size,
     async stop(limitMs = stopMs) {
       stopping.abort();
-      wakeUp();
       await running;
       const timer = setTimeout(() => cut.abort(), limitMs);
       await Promise.all(underWay);

@@ -10,11 +10,11 @@ import {
   type OperationSpec,
 } from '../../common/db/queries/operation-creation.ts';
 import {
-  requireTargets,
   resolveTargets,
   type TargetChoice,
   type TargetRequest,
 } from '../../common/db/queries/operation-targets.ts';
+import { requireTargets } from '../../common/db/queries/require-targets.ts';
 import { parseRolloutOptions } from '../../common/operations/rollout.ts';
 import { createLogger } from '../../common/runtime/logger.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
