@@ -124,7 +124,7 @@ export function createMetrics(): ConductorMetrics {
       },
       onGoOn: (dispatches) => dispatched.inc(dispatches),
       onOutcome: (outcome) => outcomes.inc({ outcome }),
-      onCommit: (_boards, seconds) => commits.observe(seconds),
+      onCommit: (seconds) => commits.observe(seconds),
     },
   };
 }

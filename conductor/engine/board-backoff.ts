@@ -23,21 +23,3 @@ export function createBoardBackoff(random: () => number = Math.random): BoardBac
     reset: (boardUuid) => void failures.delete(boardUuid),
   };
 }
-
-/** Boards that are left alone for a set time. */
-export function createRest(restMs: number, now: () => number = () => performance.now()) {
-  const until = new Map<string, number>();
-  return {
-    add(boardUuid: string): void {
-      if (until.size >= maxBoards) until.clear();
-      until.set(boardUuid, now() + restMs);
-    },
-    has(boardUuid: string): boolean {
-      const at = until.get(boardUuid);
-      if (at === undefined) return false;
-      if (at > now()) return true;
-      until.delete(boardUuid);
-      return false;
-    },
-  };
-}

@@ -166,7 +166,7 @@ export const mayRepeat = (safety: string | null) => safety === 'idempotent' || s
 
 export const noAnswer = 'it was sent, no answer came, and its procedure must not be asked for twice';
 export const noReport = 'it was sent, and its board has not reported an end in time';
-const tooLate: ReportError = { code: 'deadline-exceeded', message: 'not sent before the deadline' };
+export const tooLate: ReportError = { code: 'deadline-exceeded', message: 'not sent before the deadline' };
 
 function boardError(code: 'board-deleted' | 'board-revoked', message: string): ReportError {
   return { code, message };

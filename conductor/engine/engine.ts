@@ -18,8 +18,9 @@ import type { BoardRelease } from '../../common/db/queries/board-queues.ts';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import { createBoardRests } from '../board-rests.ts';
 import { createNap } from '../nap.ts';
-import { createBoardBackoff, createRest } from './board-backoff.ts';
+import { createBoardBackoff } from './board-backoff.ts';
 import { createCaller } from './calls.ts';
 import {
   afterChanges,
@@ -91,7 +92,7 @@ export function startEngine(options: EngineOptions): Engine {
   const underWay = new Set<Promise<void>>();
   const holding = new Set<string>();
   const hints = new Set<string>();
-  const faulty = createRest(faultRestMs);
+  const faulty = createBoardRests(faultRestMs);
   let clockOffsetMs = 0;
   let isHungry = false;
   let isAway = false;

@@ -40,7 +40,7 @@ export interface RecorderOptions {
   now: () => number;
   onWritten: (written: Written) => void;
   onEnded: (operationIds: readonly string[]) => void;
-  onCommit?: (boards: number, seconds: number) => void;
+  onCommit?: (seconds: number) => void;
 }
 
 const boardsAtOnce = 200;
@@ -91,7 +91,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
       for (const each of written.mayHaveEnded) ending.add(each);
       options.onWritten(written);
       options.onEnded(written.ended);
-      options.onCommit?.(batch.length, (performance.now() - startedAt) / 1000);
+      options.onCommit?.((performance.now() - startedAt) / 1000);
       for (const { boardUuid, done } of batch)
         done({ lost: written.lost.filter((each) => each.boardUuid === boardUuid) });
     } catch (error) {

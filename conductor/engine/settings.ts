@@ -29,5 +29,5 @@ export interface EngineObserver {
   /** Dispatches to a board that was not given back in between. */
   onGoOn?: (dispatches: number) => void;
   onOutcome?: (label: string) => void;
-  onCommit?: (boards: number, seconds: number) => void;
+  onCommit?: (seconds: number) => void;
 }

@@ -11,6 +11,7 @@ import type { RelayClient } from '../../common/relay/relay-client.ts';
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { reservedProcedures } from '../../common/wamp/uris.ts';
+import type { BoardRests } from '../board-rests.ts';
 import type { TaskContext } from '../scheduler.ts';
 import { createBudget } from '../tasks/chunks.ts';
 import { type BoardList, emptyList, planLists } from './board-lists.ts';
@@ -26,14 +27,12 @@ import {
 
 export interface HandOutOptions {
   relay: Pick<RelayClient, 'call'>;
-  /** Boards that did not take theirs rest for a while; forgotten by a restart. */
+  /** Boards that did not take theirs. */
   rests: BoardRests;
 }
 
-export interface BoardRests {
-  has(boardUuid: string): boolean;
-  add(boardUuid: string): void;
-}
+/** How long a board rests that did not take its schedules. */
+export const handOutRestMs = 30_000;
 
 const runMs = 20_000;
 const callTimeoutMs = 5000;
@@ -140,19 +139,4 @@ async function handOut(
       : noteHanded(manager, { boardUuid: uuid, tenantId, hash: list.hash, epoch: journalEpoch }),
   );
   return true;
-}
-
-const restMs = 30_000;
-const maxRests = 20_000;
-
-/** @param now milliseconds, monotonic */
-export function createBoardRests(now: () => number = () => performance.now()): BoardRests {
-  const until = new Map<string, number>();
-  return {
-    has: (boardUuid) => (until.get(boardUuid) ?? 0) > now(),
-    add(boardUuid) {
-      if (until.size >= maxRests) until.clear();
-      until.set(boardUuid, now() + restMs);
-    },
-  };
 }

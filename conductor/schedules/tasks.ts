@@ -1,8 +1,9 @@
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
+import { createBoardRests } from '../board-rests.ts';
 import type { ConductorMetrics } from '../metrics.ts';
 import type { Task } from '../scheduler.ts';
-import { createBoardRests, handOutSchedules } from './hand-out.ts';
+import { handOutRestMs, handOutSchedules } from './hand-out.ts';
 import { runSchedules } from './run-schedules.ts';
 
 export interface ScheduleTaskOptions {
@@ -21,7 +22,7 @@ export function createScheduleTasks({
   metrics,
   onQueued,
 }: ScheduleTaskOptions): readonly Task[] {
-  const rests = createBoardRests();
+  const rests = createBoardRests(handOutRestMs);
   return [
     {
       name: 'schedules',

@@ -8,7 +8,7 @@ import { appendEvents } from '../../common/db/queries/events.ts';
 import { endOperations } from '../../common/db/queries/operation-ends.ts';
 import type { TargetState } from '../../common/operations/states.ts';
 import type { ReportError } from '../../common/wamp/operations.ts';
-import { noReport } from '../engine/decide.ts';
+import { noReport, tooLate } from '../engine/decide.ts';
 import type { PlannedChange } from '../engine/views.ts';
 import { writeOutcomes } from '../engine/write-outcomes.ts';
 import type { TaskContext } from '../scheduler.ts';
@@ -49,7 +49,6 @@ const findSilent = (graceMs: number) => (manager: EntityManager) =>
     [graceMs, targetsAtOnce],
   ) as Promise<OverdueTarget[]>;
 
-const tooLate: ReportError = { code: 'deadline-exceeded', message: 'not sent before the deadline' };
 const silent: ReportError = { code: 'no-report', message: noReport };
 
 /** Answers with how many ended. */

@@ -5,7 +5,8 @@ import { findLiveAgents } from '../../../common/db/queries/wamp-agents.ts';
 import { createAgentDirectory } from '../../../common/relay/agent-directory.ts';
 import { createRelayClient } from '../../../common/relay/relay-client.ts';
 import { type BoardSchedule, parseBoardSchedules } from '../../../common/wamp/board-schedules.ts';
-import { createBoardRests, handOutSchedules } from '../../../conductor/schedules/hand-out.ts';
+import { createBoardRests } from '../../../conductor/board-rests.ts';
+import { handOutRestMs, handOutSchedules } from '../../../conductor/schedules/hand-out.ts';
 import { relayKey } from '../rpc-support.ts';
 import { type PlayedRelay, playRelay } from './engine-support.ts';
 import { createContext, openConductorDatabase, silent } from './support.ts';
@@ -14,7 +15,7 @@ let db: Awaited<ReturnType<typeof openConductorDatabase>>;
 let relay: PlayedRelay;
 let client: ReturnType<typeof createRelayClient>;
 let now = 0;
-const rests = createBoardRests(() => now);
+const rests = createBoardRests(handOutRestMs, () => now);
 
 beforeAll(async () => {
   db = await openConductorDatabase();
