@@ -28,7 +28,6 @@ export interface QueueOptions {
   onEnded?: (entry: Entry, answered: boolean) => void;
   onProgress?: (entry: Entry, progress: Progress) => void;
   artifacts: (entry: Entry) => ArtifactKeeper;
-  maxConcurrent?: number;
 }
 
 export interface Queue {
@@ -77,7 +76,6 @@ export const queueLimits = {
 
 export function createQueue(options: QueueOptions): Queue {
   const { journal, registry, clock, serverClock } = options;
-  const { maxConcurrent = queueLimits.concurrent } = options;
   const actives = new Map<string, Active>();
   /** Ended for the journal by their deadline, but their procedures go on. */
   const stuck = new Set<Active>();
@@ -154,9 +152,10 @@ export function createQueue(options: QueueOptions): Queue {
   /** Begins what there is room for. */
   function pump(): void {
     if (stopping) return;
+    const { concurrent } = queueLimits;
     for (const active of inPhase('waiting')) {
       const running = inPhase('running').length;
-      if (running >= maxConcurrent || running + stuck.size >= maxConcurrent + queueLimits.stuck) return;
+      if (running >= concurrent || running + stuck.size >= concurrent + queueLimits.stuck) return;
       // Beginning one may have ended others.
       if (active.phase !== 'waiting' || !mayBegin(active.entry)) continue;
       if (launch(active)) continue;
