@@ -9,7 +9,7 @@ import type { WakeClient } from '../../common/wake/wake-client.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
 import type { ApiDeps } from '../deps.ts';
 import type { ApiRequest, HandlersOf, Schemas } from '../http/operation.ts';
-import { getOperationAccess, type OperationAccess } from './access.ts';
+import { getOperationForChange, type OperationAccess } from './access.ts';
 import { evidenceOf } from './actor.ts';
 import { readOperation } from './operation-queries.ts';
 import { parseDeadline } from './operation-request.ts';
@@ -26,7 +26,8 @@ type Changes =
 type ChangeRequest = ApiRequest<Changes>;
 
 export function createOperationChangeHandlers({ database }: ApiDeps, wake: WakeClient): HandlersOf<Changes> {
-  const find = (request: ChangeRequest) => database.read((manager) => getOperationAccess(manager, request));
+  const find = (request: ChangeRequest) =>
+    database.read((manager) => getOperationForChange(manager, request));
   const chosen = (id: string, boards: readonly string[] | undefined) =>
     database.read((manager) => findChosenBoards(manager, id, boards));
   const read = (id: string): Promise<Schemas['Operation']> =>
