@@ -5,6 +5,7 @@ import { readQuotaLimits, requirePlace } from '../../common/db/queries/quotas.ts
 import { requireTargets } from '../../common/db/queries/require-targets.ts';
 import type { ScheduledOperation, ScheduleRow } from '../../common/db/queries/schedule-rows.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
+import { isUuid } from '../../common/runtime/guards.ts';
 import { isReservedProcedure } from '../../common/wamp/uris.ts';
 import { tenantForCreation, visibleTenants } from '../access.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
@@ -234,11 +235,11 @@ async function settleTarget(
       target: { boards: [...resolved.included, ...resolved.excluded].map(({ uuid }) => uuid) },
     };
   if (target.fleet === undefined) return operation;
-  const [fleet] = (await manager.query('SELECT id FROM fleets WHERE tenant_id = ? AND (id = ? OR name = ?)', [
-    tenantId,
-    target.fleet,
-    target.fleet,
-  ])) as { id: string }[];
+  // Ids are ascii: other text cannot be compared with them.
+  const [fleet] = (await manager.query(
+    `SELECT id FROM fleets WHERE tenant_id = ? AND ${isUuid(target.fleet) ? 'id' : 'name'} = ?`,
+    [tenantId, target.fleet],
+  )) as { id: string }[];
   if (!fleet) throw new AppError('not-found', 'there is no such fleet');
   return { ...operation, target: { fleet: fleet.id } };
 }

@@ -47,6 +47,15 @@ const rowOf = async (id: string) => {
 };
 
 describe('a schedule', () => {
+  it('goes to a fleet by its name, in whatever script, and by its id', async () => {
+    const fleet = (await call('POST', '/v1/fleets', { name: 'Zürich', boards: ['gw-1'] })).body.id;
+    for (const reference of ['Zürich', fleet]) {
+      const made = await create({ operation: { ...operation, target: { fleet: reference } } });
+      expect(made.status, made.text).toBe(201);
+      expect(made.body.operation.target).toEqual({ fleet });
+    }
+  });
+
   it('is made with its defaults, its boards by their ids, and the times it will be due', async () => {
     const made = await create({ timing: { cron: '30 2 * * *', timeZone: 'Europe/Rome' } });
     expect(made.status, made.text).toBe(201);
