@@ -9,6 +9,7 @@
  */
 import { backoffDelayMs } from '../runtime/backoff.ts';
 import type { JsonObject } from '../runtime/guards.ts';
+import { scheduledOperationId } from '../wamp/board-schedules.ts';
 import {
   endedReportStates,
   type OperationReport,
@@ -128,9 +129,13 @@ export function nextDelivery(target: { attempt: number; deliveries: number }): {
   return { attempt: Math.max(1, target.attempt), deliveries: target.deliveries + 1 };
 }
 
-/** A due time that its board met by itself while the operation waits to be sent: the board was first. */
-function isUnsent(target: ReportedTarget, report: OperationReport): boolean {
-  return target.attempt === 0 && target.state === 'queued' && report.schedule !== undefined;
+/**
+ * A due time that its board met by itself while the operation waits to be sent: the board was first. Of
+ * no other operation can a board know what was not sent to it.
+ */
+function isUnsent(target: ReportedTarget, { operationId, attempt, schedule }: OperationReport): boolean {
+  if (target.attempt !== 0 || target.state !== 'queued' || attempt !== 1 || !schedule) return false;
+  return operationId === scheduledOperationId(schedule.scheduleId, schedule.dueAt);
 }
 
 function decideOther(

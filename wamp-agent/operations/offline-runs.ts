@@ -9,8 +9,9 @@ import type { NewEvent } from '../../common/db/queries/events.ts';
 import type { TargetKey } from '../../common/db/queries/operation-changes.ts';
 import { findSafety } from '../../common/db/queries/operation-creation.ts';
 import { insertOperationEvents } from '../../common/db/queries/operation-events.ts';
+import { nextDue } from '../../common/operations/schedule-times.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import { scheduledOperationId } from '../../common/wamp/board-schedules.ts';
+import { parseTiming, scheduledOperationId } from '../../common/wamp/board-schedules.ts';
 import type { OperationReport } from '../../common/wamp/operations.ts';
 
 export interface OfflineRun extends TargetKey {
@@ -25,6 +26,8 @@ interface ScheduleRow {
   tenantId: string;
   /** Body of the operations that it makes. */
   operation: JsonObject | string;
+  timing: JsonObject | string;
+  offline: number;
   createdAt: Date;
 }
 
@@ -39,9 +42,14 @@ export function offlineRunOf(
   return schedule && { boardUuid: board.uuid, tenantId: board.tenantId, operationId, ...schedule };
 }
 
+/** Whether a board may tell one more due time that its schedule does not have. */
+export type MayTell = (boardUuid: string) => boolean;
+
 export interface InsertedRuns {
   /** Those that have a target now; the others name no schedule of their tenant. */
   known: OfflineRun[];
+  /** Not taken now: of due times that their schedule does not have, and too many of them. */
+  tooMany: OfflineRun[];
   /** To be given to appendEvents as the last statement of the transaction. */
   events: NewEvent[];
 }
@@ -49,18 +57,24 @@ export interface InsertedRuns {
 export async function insertOfflineRuns(
   manager: EntityManager,
   runs: readonly OfflineRun[],
+  mayTell: MayTell,
 ): Promise<InsertedRuns> {
-  if (runs.length === 0) return { known: [], events: [] };
+  if (runs.length === 0) return { known: [], tooMany: [], events: [] };
   const schedules = await findSchedules(manager, [...new Set(runs.map((each) => each.scheduleId))]);
   const known: OfflineRun[] = [];
+  const tooMany: OfflineRun[] = [];
   const events: NewEvent[] = [];
   for (const run of runs) {
     const schedule = schedules.get(run.scheduleId);
     if (!schedule || !isOf(run, schedule)) continue;
+    if (!isDue(run, schedule) && !mayTell(run.boardUuid)) {
+      tooMany.push(run);
+      continue;
+    }
     if (await insertRun(manager, run, schedule)) events.push(createdEvent(run));
     known.push(run);
   }
-  return { known, events };
+  return { known, tooMany, events };
 }
 
 async function findSchedules(
@@ -68,7 +82,7 @@ async function findSchedules(
   ids: readonly string[],
 ): Promise<Map<string, ScheduleRow>> {
   const rows = (await manager.query(
-    `SELECT id, tenant_id AS tenantId, operation, created_at AS createdAt FROM schedules WHERE id IN (?)`,
+    `SELECT id, tenant_id AS tenantId, operation, timing, offline, created_at AS createdAt FROM schedules WHERE id IN (?)`,
     [ids],
   )) as ScheduleRow[];
   return new Map(rows.map((row) => [row.id, row]));
@@ -82,6 +96,20 @@ function isOf({ tenantId, scheduleId, operationId, dueAt }: OfflineRun, schedule
     dueAt >= schedule.createdAt.getTime() - clockMarginMs &&
     dueAt <= Date.now() + clockMarginMs
   );
+}
+
+/**
+ * Whether the schedule, as it is now, has this due time. What a board ran by an older version of it, away
+ * from the server, has happened all the same; but a board that invents times has no end of them.
+ */
+function isDue({ dueAt }: OfflineRun, { timing, offline }: ScheduleRow): boolean {
+  if (offline !== 1) return false;
+  try {
+    return nextDue(parseTiming(fromJsonColumn(timing), 'timing'), dueAt - 1) === dueAt;
+  } catch {
+    // A timing that nobody can read has no times.
+    return false;
+  }
 }
 
 /** True when it made the operation. */

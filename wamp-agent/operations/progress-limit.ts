@@ -1,13 +1,15 @@
-/** At most one write per target and second: progress that comes quicker is dropped. */
+/** At most one write per target and second, or longer: progress that comes quicker is dropped. */
 export interface ProgressLimit {
   /** Whether this one may be written. */
   take(key: string): boolean;
 }
 
-const intervalMs = 1000;
 const maxRemembered = 20_000;
 
-export function createProgressLimit(now: () => number = () => performance.now()): ProgressLimit {
+export function createProgressLimit(
+  now: () => number = () => performance.now(),
+  intervalMs = 1000,
+): ProgressLimit {
   const lastAt = new Map<string, number>();
 
   /** A Map keeps the order of insertion: the oldest are in front. */

@@ -5,9 +5,15 @@
  */
 import type { Database } from '../../common/db/database.ts';
 import type { ReportSource } from '../../common/operations/apply-report.ts';
+import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { ArtifactChunk } from '../../common/wamp/artifacts.ts';
-import type { ProgressRequest, ResultAnswer, ResultRequest } from '../../common/wamp/operations.ts';
+import type {
+  OperationReport,
+  ProgressRequest,
+  ResultAnswer,
+  ResultRequest,
+} from '../../common/wamp/operations.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import type { BoardEntry } from '../boards/directory.ts';
 import type { Metrics } from '../metrics.ts';
@@ -54,11 +60,20 @@ export function createOperationResults(options: OperationResultsOptions) {
     return { via, sessionId: board.live?.id ?? null, journalEpoch, heardBy: options.agentId };
   }
 
+  /** Outcomes count; how far an operation is comes once a second here as well. */
+  function withoutHaste(board: BoardEntry, report: OperationReport): OperationReport {
+    if (!report.progress || limit.take(`${board.uuid} ${report.operationId}`)) return report;
+    const { progress: _progress, ...rest } = report;
+    return rest;
+  }
+
   return {
     async operationResult({ journalEpoch, reports }: ResultRequest, caller: Caller): Promise<ResultAnswer> {
       const board = await options.getCaller(caller);
       const source = sourceOf(board, 'result', journalEpoch);
-      const outcomes = await gatherer.add(reports.map((report) => ({ board, source, report })));
+      const outcomes = await gatherer.add(
+        reports.map((report) => ({ board, source, report: withoutHaste(board, report) })),
+      );
       for (const outcome of outcomes) metrics.operationReports.inc({ outcome });
       const taken = reports.filter((_, index) => isTaken(outcomes[index] ?? 'contended'));
       return { acknowledged: [...new Set(taken.map((each) => each.operationId))] };
@@ -83,7 +98,12 @@ export function createOperationResults(options: OperationResultsOptions) {
     /** Makes an offline run known before its outcome: its files come first. */
     async noteRunning(board: BoardEntry, { operationId, attempt, schedule }: ArtifactChunk): Promise<void> {
       const report = { operationId, attempt, state: 'running', ...(schedule && { schedule }) } as const;
-      await gatherer.add([{ board, source: sourceOf(board, 'artifact', null), report }]);
+      const source = sourceOf(board, 'artifact', null);
+      const [outcome] = await gatherer.add([{ board, source, report }]);
+      if (outcome === 'too-many-runs')
+        throw new AppError('too-many-requests', 'too many due times that their schedules do not have', {
+          details: { retryAfterMs: 60_000 },
+        });
     },
 
     stop: gatherer.stop,

@@ -14,7 +14,9 @@ import { insertOperationEvents, type NewOperationEvent } from '../../common/db/q
 import { applyReport, type ReportDecision, type ReportSource } from '../../common/operations/apply-report.ts';
 import { isEnded } from '../../common/operations/states.ts';
 import { endedReportStates, type OperationReport } from '../../common/wamp/operations.ts';
-import { insertOfflineRuns, offlineRunOf } from './offline-runs.ts';
+import { createAttemptLimit } from '../auth/attempt-limit.ts';
+import { insertOfflineRuns, type MayTell, offlineRunOf } from './offline-runs.ts';
+import { createProgressLimit, type ProgressLimit } from './progress-limit.ts';
 import { findTargets, keyOf, type TargetOfBoard } from './target-queries.ts';
 
 export interface HeardReport {
@@ -29,6 +31,8 @@ export type ReportOutcome =
   /** It, or its board's part in it, was deleted. */
   | 'unknown-operation'
   | 'unknown-schedule'
+  /** Not taken now: it told too many due times that their schedules do not have. */
+  | 'too-many-runs'
   /** Not taken: some of its artifacts are not in the store yet. */
   | 'artifacts-missing'
   /** Not taken: others kept changing the target. */
@@ -36,7 +40,7 @@ export type ReportOutcome =
 
 /** What need not be said again. */
 export function isTaken(outcome: ReportOutcome): boolean {
-  return outcome !== 'artifacts-missing' && outcome !== 'contended';
+  return outcome !== 'artifacts-missing' && outcome !== 'contended' && outcome !== 'too-many-runs';
 }
 
 export interface WrittenReports {
@@ -50,10 +54,24 @@ export interface WrittenReports {
 
 export type ReportWriter = (reports: readonly HeardReport[]) => Promise<WrittenReports>;
 
+/** Of due times that their schedule does not have: each makes rows, and room for files. */
+const strangeRuns = { attempts: 60, windowMs: 3_600_000 } as const;
+/** Of what contradicts an end, a row in this time for each target and kind of end. */
+const notesEveryMs = 3_600_000;
+
 const maxRounds = 6;
 const deadlineMs = 10_000;
 
 export function createReportWriter(database: Database, now: () => number = Date.now): ReportWriter {
+  const strange = createAttemptLimit(strangeRuns);
+  const limits: RoundLimits = {
+    mayTell(boardUuid) {
+      if (strange.retryAfterSeconds(boardUuid) > 0) return false;
+      strange.count(boardUuid);
+      return true;
+    },
+    notes: createProgressLimit(undefined, notesEveryMs),
+  };
   return async (reports) => {
     const outcomes = reports.map((): ReportOutcome => 'contended');
     const readied = new Set<string>();
@@ -68,6 +86,7 @@ export function createReportWriter(database: Database, now: () => number = Date.
             manager,
             part.map((index) => reports[index] as HeardReport),
             now(),
+            limits,
           ),
         { repeatable: true, deadlineMs },
       );
@@ -124,14 +143,26 @@ interface Decided {
   decision: ReportDecision;
 }
 
-async function writeRound(manager: EntityManager, reports: HeardReport[], now: number): Promise<Round> {
+/** What one board may have written for nothing but its word. */
+interface RoundLimits {
+  mayTell: MayTell;
+  notes: ProgressLimit;
+}
+
+async function writeRound(
+  manager: EntityManager,
+  reports: HeardReport[],
+  now: number,
+  { mayTell, notes }: RoundLimits,
+): Promise<Round> {
   const outcomes = reports.map((): ReportOutcome => 'unknown-operation');
-  const { targets, unknownSchedules, made, created } = await findOrMakeTargets(manager, reports);
+  const { targets, refused, made, created } = await findOrMakeTargets(manager, reports, mayTell);
   const decided: Decided[] = [];
   for (const [index, heard] of reports.entries()) {
     const key = keyOfReport(heard);
     const target = targets.get(key);
-    if (unknownSchedules.has(key)) outcomes[index] = 'unknown-schedule';
+    const refusal = refused.get(key);
+    if (refusal) outcomes[index] = refusal;
     // Another agent makes it at this moment: its row shows in the next round.
     else if (!target && made.has(key)) outcomes[index] = 'contended';
     else if (target) {
@@ -149,7 +180,10 @@ async function writeRound(manager: EntityManager, reports: HeardReport[], now: n
   const held = new Set(applied.map(keyOf));
   for (const { index, decision, target } of valid)
     if (decision.kind === 'change' && !held.has(keyOf(target))) outcomes[index] = 'contended';
-  await insertOperationEvents(manager, valid.flatMap(toNote));
+  await insertOperationEvents(
+    manager,
+    valid.flatMap(toNote).filter((note) => notes.take(nameOf(note))),
+  );
 
   const { alone, shared } = endedOperations(valid, held, made);
   const operationEvents = await endOperations(manager, alone);
@@ -172,7 +206,7 @@ async function writeRound(manager: EntityManager, reports: HeardReport[], now: n
 const keyOfReport = ({ board, report }: HeardReport) =>
   keyOf({ boardUuid: board.uuid, operationId: report.operationId });
 
-async function findOrMakeTargets(manager: EntityManager, reports: readonly HeardReport[]) {
+async function findOrMakeTargets(manager: EntityManager, reports: readonly HeardReport[], mayTell: MayTell) {
   const keys = reports.map(({ board, report }) => ({
     boardUuid: board.uuid,
     operationId: report.operationId,
@@ -182,11 +216,13 @@ async function findOrMakeTargets(manager: EntityManager, reports: readonly Heard
     const run = targets.has(keyOfReport(heard)) ? undefined : offlineRunOf(heard.board, heard.report);
     return run ? [run] : [];
   });
-  const { known, events } = await insertOfflineRuns(manager, runs);
+  const { known, tooMany, events } = await insertOfflineRuns(manager, runs, mayTell);
   for (const [key, target] of await findTargets(manager, known)) targets.set(key, target);
   const made = new Set(known.map(keyOf));
-  const unknownSchedules = new Set(runs.map(keyOf).filter((key) => !made.has(key)));
-  return { targets, unknownSchedules, made, created: events };
+  const refused = new Map<string, ReportOutcome>();
+  for (const key of runs.map(keyOf)) if (!made.has(key)) refused.set(key, 'unknown-schedule');
+  for (const key of tooMany.map(keyOf)) refused.set(key, 'too-many-runs');
+  return { targets, refused, made, created: events };
 }
 
 async function findIncompleteEnds(
@@ -216,6 +252,9 @@ function toNote({ target, decision }: Decided): NewOperationEvent[] {
   if (decision.kind === 'change' || !decision.event) return [];
   return [{ operationId: target.operationId, boardUuid: target.boardUuid, ...decision.event }];
 }
+
+const nameOf = ({ boardUuid, operationId, evidence }: NewOperationEvent) =>
+  `${boardUuid} ${operationId} ${String(evidence.report)}`;
 
 /**
  * Operations that may have ended by this. A repeated report of an end counts too: whoever wrote the

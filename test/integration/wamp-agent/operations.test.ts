@@ -247,6 +247,21 @@ describe('outcomes', () => {
   });
 });
 
+describe('what contradicts an end', () => {
+  it('is a row once an hour, however often a board says it', async () => {
+    const operationId = await seedOperation(fixture, [board]);
+    await report([{ operationId }]);
+    const error = { code: 'procedure-failed', message: 'no', details: { text: 'x'.repeat(10_000) } };
+    for (let time = 0; time < 20; time += 1)
+      expect(await report([{ operationId, state: 'failed', error }])).toEqual([operationId]);
+    const kinds = await kindsOf(fixture, operationId);
+    const late = kinds.filter((kind) => kind === 'late-report').length;
+    // Two agents, each with its own memory.
+    expect([1, 2]).toContain(late);
+    expect(await operationOf(fixture, operationId)).toMatchObject({ state: 'succeeded' });
+  });
+});
+
 describe('a failure with attempts left', () => {
   it('goes back to the queue of its board for later, with the failure as evidence', async () => {
     const operationId = await seedOperation(fixture, [board], { maxAttempts: 3 });
@@ -302,11 +317,12 @@ describe('what a board ran by an offline schedule', () => {
     await fixture.sql.query(
       `INSERT INTO schedules (id, tenant_id, name, state, timing, overlap, catch_up, offline, operation, created_by,
          created_at, updated_at)
-       VALUES (?, ?, ?, 'active', '{}', 'skip', 'last', 1, ?, 'user:u1', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
+       VALUES (?, ?, ?, 'active', ?, 'skip', 'last', 1, ?, 'user:u1', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
       [
         id,
         ofTenant,
         id,
+        JSON.stringify({ kind: 'interval', everySeconds: 60, from: dueAt }),
         JSON.stringify({
           procedure: 'echo',
           kwargs: { text: 'x' },
@@ -381,6 +397,26 @@ describe('what a board ran by an offline schedule', () => {
       attempt: 1,
     });
     expect(await operationOf(fixture, operationId)).toMatchObject({ state: 'succeeded', target_count: 1 });
+  });
+
+  it('is taken as often as its schedule is due, and of times that it does not have a few at a time', async () => {
+    const scheduleId = await seedSchedule();
+    const run = (at: number) => ({
+      operationId: scheduledOperationId(scheduleId, at),
+      schedule: { scheduleId, dueAt: at },
+    });
+    let acknowledged: string[] = [];
+    const invented = Array.from({ length: 200 }, (_, index) => run(dueAt - 1 - index));
+    for (let from = 0; from < invented.length; from += 50)
+      acknowledged = acknowledged.concat((await report(invented.slice(from, from + 50))) as string[]);
+    // Two agents, each with its own memory.
+    expect(acknowledged.length).toBeGreaterThanOrEqual(60);
+    expect(acknowledged.length).toBeLessThanOrEqual(120);
+    expect(await fixture.rows('SELECT id FROM operations WHERE schedule_id = ?', [scheduleId])).toHaveLength(
+      acknowledged.length,
+    );
+    const real = run(dueAt + 60_000);
+    expect(await report([real])).toEqual([real.operationId]);
   });
 
   it('is forgotten when its schedule is gone, of another tenant, or not what its id says', async () => {

@@ -7,6 +7,7 @@ import {
   type ReportSource,
 } from '../../../../common/operations/apply-report.ts';
 import { mayBecome, type TargetState, targetStates } from '../../../../common/operations/states.ts';
+import { scheduledOperationId } from '../../../../common/wamp/board-schedules.ts';
 import { type OperationReport, reportStates } from '../../../../common/wamp/operations.ts';
 
 const now = 1_795_608_000_000;
@@ -226,13 +227,28 @@ describe('a late report', () => {
 
 describe('a report of a due time that the board met by itself', () => {
   const schedule = { scheduleId: source.heardBy, dueAt: now };
+  const operationId = scheduledOperationId(source.heardBy, now);
 
   it('counts for an operation that was never sent', () => {
-    expect(decide({ state: 'queued', attempt: 0, acceptedAt: null }, { schedule })).toMatchObject({
+    expect(
+      decide({ state: 'queued', attempt: 0, acceptedAt: null }, { operationId, schedule }),
+    ).toMatchObject({
       kind: 'change',
       values: { state: 'succeeded', attempt: 1 },
     });
     expect(decide({ state: 'queued', attempt: 0 }, {})).toMatchObject({ kind: 'ignore' });
+  });
+
+  it('does not count for an operation that was never sent and is none of the schedule', () => {
+    const unsent = { state: 'queued', attempt: 0, acceptedAt: null } as const;
+    expect(decide(unsent, { schedule })).toEqual({
+      kind: 'ignore',
+      why: 'unknown-attempt',
+      event: expect.anything(),
+    });
+    const later = { ...schedule, dueAt: now + 1 };
+    expect(decide(unsent, { operationId, schedule: later })).toMatchObject({ kind: 'ignore' });
+    expect(decide(unsent, { operationId, schedule, attempt: 7 })).toMatchObject({ kind: 'ignore' });
   });
 });
 
