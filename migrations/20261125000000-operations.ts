@@ -8,6 +8,8 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 const uuid = 'CHAR(36) CHARACTER SET ascii COLLATE ascii_bin';
 const ascii = (length: number) => `VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin`;
 const text = (length: number) => `VARCHAR(${length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci`;
+/** Names of files: a board may have both `log` and `LOG`. */
+const exactText = (length: number) => `VARCHAR(${length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`;
 const hash = 'CHAR(64) CHARACTER SET ascii COLLATE ascii_bin';
 const options = 'ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci';
 
@@ -202,7 +204,7 @@ const tables: readonly [name: string, definition: string][] = [
      board_uuid ${uuid} NOT NULL,
      operation_id ${uuid} NOT NULL,
      attempt INT UNSIGNED NOT NULL,
-     name ${text(100)} NOT NULL,
+     name ${exactText(100)} NOT NULL,
      media_type ${ascii(100)} NOT NULL,
      size BIGINT UNSIGNED NOT NULL,
      sha256 ${hash} NOT NULL,

@@ -267,7 +267,7 @@ export const ArtifactEntity = new EntitySchema<ArtifactRow>({
     boardUuid: uuid('board_uuid'),
     operationId: uuid('operation_id'),
     attempt: whole('attempt'),
-    name: text('name', 100),
+    name: text('name', 100, { collation: 'utf8mb4_bin' }),
     mediaType: ascii('media_type', 100),
     size: big('size'),
     sha256: { name: 'sha256', type: 'char', length: 64, charset: 'ascii', collation: 'ascii_bin' },

@@ -115,6 +115,34 @@ describe('a file', () => {
     expect(await stored(file)).toEqual(Buffer.alloc(0));
   });
 
+  it('of another tenant is not had by whoever knows its hash and size alone', async () => {
+    const theirs = fileOf(await seedOperation(fixture, [board]), randomBytes(1000));
+    await upload(theirs);
+    const stranger = await seedBoard(fixture, await seedTenant(fixture));
+    const from = await goOnline(fixture, stranger);
+    const claim = { ...theirs, operationId: await seedOperation(fixture, [stranger]), from };
+    await ask(claim);
+    const answer = await call(claim, { offset: 0, data: randomBytes(1000).toString('base64') });
+    expect(answer).toEqual({ received: 0, complete: false });
+    expect(await rowOf(claim)).toMatchObject({ state: 'failed' });
+    expect(await stored(theirs)).toEqual(theirs.bytes);
+    await upload(claim);
+    expect(await rowOf(claim)).toMatchObject({ state: 'complete' });
+    await from.leave();
+  });
+
+  it('is another one when its name differs in case or accents only', async () => {
+    const operationId = await seedOperation(fixture, [board]);
+    const files = ['log', 'LOG', 'lóg'].map((name) => fileOf(operationId, randomBytes(100), name));
+    for (const each of files) await upload(each);
+    for (const each of files) expect(await rowOf(each)).toMatchObject({ name: each.artifact.name });
+    const reports = [
+      { operationId, attempt: 1, state: 'succeeded', artifacts: files.map(({ artifact }) => artifact) },
+    ];
+    const answer = await session.call(agentUris.operationResult, { journalEpoch, reports });
+    expect(answer).toEqual({ acknowledged: [operationId] });
+  });
+
   it('that its tenant has already need not be sent; another tenant must bring the bytes', async () => {
     const first = fileOf(await seedOperation(fixture, [board]), randomBytes(200_000));
     await upload(first);
