@@ -66,6 +66,16 @@ async function reopen(
   )) as unknown[];
   if (some.length === 0)
     throw new AppError('conflict', `no target is ${states.join(' or ')}`, { details: { state: row.state } });
+  const unsent = (await manager.query(
+    `SELECT 1 FROM rollouts r JOIN operation_targets t ON t.operation_id = r.operation_id
+     WHERE r.operation_id = ? AND r.state = 'aborted' AND t.state = 'queued' AND t.queue = 0 LIMIT 1`,
+    [id],
+  )) as unknown[];
+  // Nobody would ever let them in, or cancel them, once the rollout is not aborted any more.
+  if (unsent.length > 0)
+    throw new AppError('conflict', 'what the aborted rollout did not send is being cancelled; ask again', {
+      details: { state: row.state },
+    });
   const until = deadlineAt ?? row.deadlineAt;
   await manager.query(
     `UPDATE operations SET state = 'active', ended_at = NULL, deadline_at = ?, version = version + 1,

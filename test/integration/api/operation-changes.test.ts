@@ -207,6 +207,32 @@ describe('resolve', () => {
   });
 });
 
+describe('a retry of an aborted rollout', () => {
+  it('waits until what was not sent is cancelled: nobody would let it in any more', async () => {
+    const boards = [await ops.board(), await ops.board()];
+    const { id } = (await ops.create({ target: { boards } })).body;
+    await ops.targets(id, ended('failed'), boards[0]);
+    await ops.targets(id, { queue: 0, wave: 2 }, boards[1]);
+    const now = new Date();
+    await ops.api.rows.insert('rollouts', {
+      operation_id: id,
+      tenant_id: ops.tenant,
+      state: 'aborted',
+      options: '{}',
+      waves: 2,
+      wave: 1,
+      created_at: now,
+      updated_at: now,
+    });
+    const early = await ops.post(`/v1/operations/${id}/retry`);
+    expect([early.status, early.body.code]).toEqual([409, 'conflict']);
+    await ops.targets(id, ended('cancelled'), boards[1]);
+    const answer = await ops.post(`/v1/operations/${id}/retry`);
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.body.counts).toEqual({ queued: 1, cancelled: 1 });
+  });
+});
+
 describe('rollouts', () => {
   const order = (boards: string[], rollout: object = {}) => ({
     procedure: 'reboot',
