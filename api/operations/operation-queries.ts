@@ -8,7 +8,7 @@ import { AppError } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { Schemas } from '../http/operation.ts';
 import { cursorTime, type PageRequest } from '../http/paging.ts';
-import { listTargets } from './target-queries.ts';
+import { fitting, listTargets } from './target-queries.ts';
 
 export interface OperationListRow {
   id: string;
@@ -82,16 +82,35 @@ export async function listOperationRows(
   page: PageRequest,
 ): Promise<OperationListRow[]> {
   const condition = filterCondition(filter, page);
-  const from =
-    filter.board === undefined
-      ? 'operations o'
-      : 'operation_targets t JOIN operations o ON o.id = t.operation_id';
   return manager.query(
-    `SELECT ${columns} FROM ${from} ${rollout} WHERE ${condition.sql}
+    `SELECT ${columns} FROM ${tablesOf(filter)} ${rollout} WHERE ${condition.sql}
      ORDER BY o.created_at DESC, o.id DESC LIMIT ?`,
     [...condition.values, page.limit + 1],
   );
 }
+
+/** How many of the page's rows fit into so many bytes of arguments and targets; one in any case. */
+export async function countFittingOperations(
+  manager: EntityManager,
+  filter: OperationListFilter,
+  page: PageRequest,
+  maxBytes: number,
+): Promise<number> {
+  // Arguments and named boards are limited: so few fit in any case.
+  if (page.limit <= alwaysFitting) return page.limit;
+  const condition = filterCondition(filter, page);
+  const rows = (await manager.query(
+    `SELECT OCTET_LENGTH(o.kwargs) + OCTET_LENGTH(o.target) AS bytes FROM ${tablesOf(filter)}
+     WHERE ${condition.sql} ORDER BY o.created_at DESC, o.id DESC LIMIT ?`,
+    [...condition.values, page.limit],
+  )) as { bytes: number | string }[];
+  return fitting(rows, page.limit, maxBytes);
+}
+
+const alwaysFitting = 20;
+
+const tablesOf = ({ board }: OperationListFilter) =>
+  board === undefined ? 'operations o' : 'operation_targets t JOIN operations o ON o.id = t.operation_id';
 
 function filterCondition(filter: OperationListFilter, { after }: PageRequest): SqlCondition {
   const conditions: SqlCondition[] = [];

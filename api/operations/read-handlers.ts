@@ -7,23 +7,26 @@ import type { ApiRequest, HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { versionTag } from '../http/versions.ts';
 import { getOperationAccess } from './access.ts';
-import { countTargets, listOperationRows, readOperation, toOperation } from './operation-queries.ts';
-import { countFitting, listTargets } from './target-queries.ts';
+import {
+  countFittingOperations,
+  countTargets,
+  listOperationRows,
+  readOperation,
+  toOperation,
+} from './operation-queries.ts';
+import { countFitting, listTargets, pageBytes } from './target-queries.ts';
 
 type Reads = 'listOperations' | 'getOperation' | 'listOperationTargets';
 
 const newest = 'newest';
 const byBoard = 'board';
-/** Results of one page: a thousand of the largest would be hundreds of megabytes. */
-const pageBytes = 4 * 1024 * 1024;
-
 export function createOperationReadHandlers({ database }: ApiDeps): HandlersOf<Reads> {
   return {
     async listOperations(request) {
       const page = pageRequest(request.query, newest, ['time', 'uuid']);
       const { state, procedure, creator, schedule, from, to, tenant, board } = request.query;
       const { scope } = request.principal;
-      const { rows, counts } = await database.read(async (manager) => {
+      const { rows, counts, limit } = await database.read(async (manager) => {
         const filter = {
           tenants: await visibleTenants(manager, request, tenant),
           board: board === undefined ? undefined : await findBoard(manager, request, board),
@@ -35,13 +38,14 @@ export function createOperationReadHandlers({ database }: ApiDeps): HandlersOf<R
           from: from === undefined ? undefined : new Date(from),
           to: to === undefined ? undefined : new Date(to),
         };
-        const found = await listOperationRows(manager, filter, page);
-        const ids = found.slice(0, page.limit).map(({ id }) => id);
-        return { rows: found, counts: await countTargets(manager, ids) };
+        const fits = await countFittingOperations(manager, filter, page, pageBytes);
+        const found = await listOperationRows(manager, filter, { ...page, limit: fits });
+        const ids = found.slice(0, fits).map(({ id }) => id);
+        return { rows: found, counts: await countTargets(manager, ids), limit: fits };
       });
       const body = toPage(
         rows,
-        page.limit,
+        limit,
         newest,
         (row) => toOperation(row, counts.get(row.id)),
         (row) => [row.createdAt.getTime(), row.id],

@@ -72,12 +72,24 @@ export async function countFitting(
      FROM operation_targets t WHERE ${sql} ORDER BY t.board_uuid LIMIT ?`,
     [...values, page.limit],
   )) as { bytes: number | string }[];
+  return fitting(rows, page.limit, maxBytes);
+}
+
+/** Of one page: a thousand of the largest results, arguments or evidences would be hundreds of megabytes. */
+export const pageBytes = 4 * 1024 * 1024;
+
+/** How many of the rows, of at most `limit`, fit into so many bytes; one in any case. */
+export function fitting(
+  rows: readonly { bytes: number | string }[],
+  limit: number,
+  maxBytes: number,
+): number {
   let bytes = 0;
   for (const [index, row] of rows.entries()) {
     bytes += Number(row.bytes);
     if (bytes > maxBytes) return Math.max(1, index);
   }
-  return page.limit;
+  return limit;
 }
 
 function targetCondition(

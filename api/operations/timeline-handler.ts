@@ -7,6 +7,7 @@ import type { ApiDeps } from '../deps.ts';
 import type { HandlersOf, Schemas } from '../http/operation.ts';
 import { type PageRequest, pageRequest, toPage } from '../http/paging.ts';
 import { getOperationAccess } from './access.ts';
+import { fitting, pageBytes } from './target-queries.ts';
 import { explainWaiting } from './waiting.ts';
 import { findWaitingFacts } from './waiting-queries.ts';
 
@@ -16,17 +17,17 @@ export function createTimelineHandlers({ database }: ApiDeps): HandlersOf<'getOp
   return {
     async getOperationTimeline(request) {
       const page = pageRequest(request.query, oldest, ['number']);
-      const { state, rows, facts } = await database.read(async (manager) => {
+      const { state, rows, limit, facts } = await database.read(async (manager) => {
         const { id, state } = await getOperationAccess(manager, request);
         const { board } = request.query;
         const chosen = await findChosenBoards(manager, id, board === undefined ? undefined : [board]);
         return {
           state,
-          rows: await listEvents(manager, id, chosen?.[0], page),
+          ...(await listEvents(manager, id, chosen?.[0], page)),
           facts: await findWaitingFacts(manager, id, chosen?.[0]),
         };
       });
-      const body = toPage(rows, page.limit, oldest, toItem, (row) => [Number(row.id)]);
+      const body = toPage(rows, limit, oldest, toItem, (row) => [Number(row.id)]);
       return { status: 200, body: { state, ...body, waiting: explainWaiting(facts) } };
     },
   };
@@ -47,13 +48,21 @@ async function listEvents(
   operationId: string,
   board: string | undefined,
   page: PageRequest,
-): Promise<TimelineRow[]> {
+): Promise<{ rows: TimelineRow[]; limit: number }> {
   const ofBoard = board === undefined ? '' : 'AND (board_uuid = ? OR board_uuid IS NULL)';
-  return manager.query(
-    `SELECT id, at, board_uuid AS board, kind, attempt, evidence FROM operation_events
-     WHERE operation_id = ? ${ofBoard} AND id > ? ORDER BY id LIMIT ?`,
-    [operationId, ...(board === undefined ? [] : [board]), page.after?.[0] ?? 0, page.limit + 1],
-  );
+  const from = `FROM operation_events WHERE operation_id = ? ${ofBoard} AND id > ? ORDER BY id LIMIT ?`;
+  const values = [operationId, ...(board === undefined ? [] : [board]), page.after?.[0] ?? 0];
+  // Evidence holds what boards say of errors and progress.
+  const sizes = (await manager.query(`SELECT OCTET_LENGTH(evidence) AS bytes ${from}`, [
+    ...values,
+    page.limit,
+  ])) as { bytes: number | string }[];
+  const limit = fitting(sizes, page.limit, pageBytes);
+  const rows = await manager.query(`SELECT id, at, board_uuid AS board, kind, attempt, evidence ${from}`, [
+    ...values,
+    limit + 1,
+  ]);
+  return { rows, limit };
 }
 
 function toItem({

@@ -63,8 +63,10 @@ interface TargetFactsRow {
   cancelRequested: number;
   dispatchedAt: Date | null;
   acceptedAt: Date | null;
-  progress: string | JsonObject | null;
-  error: string | JsonObject | null;
+  /** The words of what boards said: all of it, of ten thousand boards, would be hundreds of megabytes. */
+  percent: string | number | null;
+  message: string | null;
+  errorMessage: string | null;
   parallel: number;
 }
 
@@ -76,7 +78,10 @@ async function findTargets(
   const rows = (await manager.query(
     `SELECT t.board_uuid AS board, b.name, b.status, b.last_seen_at AS lastSeenAt, t.state, t.queue, t.attempt,
             t.not_before AS notBefore, t.cancel_requested AS cancelRequested, t.dispatched_at AS dispatchedAt,
-            t.accepted_at AS acceptedAt, t.progress, t.error, o.parallel
+            t.accepted_at AS acceptedAt,
+            JSON_EXTRACT(t.progress, '$.percent') AS percent,
+            JSON_UNQUOTE(JSON_EXTRACT(t.progress, '$.message')) AS message,
+            JSON_UNQUOTE(JSON_EXTRACT(t.error, '$.message')) AS errorMessage, o.parallel
      FROM operation_targets t JOIN operations o ON o.id = t.operation_id LEFT JOIN boards b ON b.uuid = t.board_uuid
      WHERE t.operation_id = ? AND t.state IN (?) ${board === undefined ? '' : 'AND t.board_uuid = ?'}
      ORDER BY t.board_uuid LIMIT ?`,
@@ -90,14 +95,19 @@ async function findTargets(
     operationId,
     inLine.map((row) => row.board),
   );
-  return rows.map(({ queue, parallel: _parallel, cancelRequested, progress, error, ...row }) => ({
-    ...row,
-    isHeld: queue === 0,
-    cancelRequested: cancelRequested === 1,
-    progress: fromJsonColumn(progress),
-    error: fromJsonColumn(error),
-    behind: ahead.get(row.board) ?? null,
-  }));
+  return rows.map(
+    ({ queue, parallel: _parallel, cancelRequested, percent, message, errorMessage, ...row }) => ({
+      ...row,
+      isHeld: queue === 0,
+      cancelRequested: cancelRequested === 1,
+      progress: {
+        ...(percent !== null && { percent: Number(percent) }),
+        ...(message !== null && { message }),
+      },
+      error: errorMessage === null ? null : { message: errorMessage },
+      behind: ahead.get(row.board) ?? null,
+    }),
+  );
 }
 
 /** Which operation each board is busy with, or has to do before. */
