@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, type Database } from '../../common/db/database.ts';
+import { createContractMemory } from '../../common/db/queries/contract-memory.ts';
 import {
   inlineTargets,
   insertOperation,
@@ -65,6 +66,38 @@ const resolve = (target: TargetChoice, options: Partial<TargetRequest> = {}) =>
     }),
   );
 const names = (boards: readonly { name: string }[]) => boards.map((each) => each.name);
+
+describe('contracts that are remembered', () => {
+  it('are those of the hash, also when a board says hello in between', async () => {
+    const board = await rows.board(tenant, { status: 'online' });
+    await publish([board], 'hash-before', write);
+    const contracts = createContractMemory();
+    const target = { boards: [board] };
+    await database.read((manager) => {
+      let isFirst = true;
+      const late = new Proxy(manager, {
+        get: (of, name) =>
+          name !== 'query'
+            ? Reflect.get(of, name)
+            : async (sql: string, values?: unknown[]) => {
+                const found = await of.query(sql, values);
+                if (isFirst) {
+                  isFirst = false;
+                  await connection.query('DELETE FROM procedure_contracts WHERE board_uuid = ?', [board]);
+                  await publish([board], 'hash-after');
+                }
+                return found;
+              },
+      });
+      const request = { tenantId: tenant, target, scopeBoards: null, procedure: 'gpio.write' };
+      return resolveTargets(late, { ...request, kwargs: { pin: 1 }, contracts });
+    });
+    expect(contracts.find('hash-before', 'gpio.write')).toBeUndefined();
+    await publish([board], 'hash-before', write);
+    expect((await resolve(target, { contracts })).included).toMatchObject([{ uuid: board }]);
+    expect(contracts.find('hash-before', 'gpio.write')).toEqual(write);
+  });
+});
 
 describe('the boards of a target', () => {
   let able: string;

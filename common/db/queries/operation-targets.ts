@@ -221,11 +221,17 @@ async function judgeContracts(
     procedure,
     unknown.map(([, uuid]) => uuid),
   );
-  for (const [hash, uuid] of unknown) contracts.keep(hash, procedure, found.get(uuid) ?? null);
+  const learned = new Map<string, ProcedureContract | null>();
+  for (const [hash, uuid] of unknown) {
+    const spoken = found.get(uuid);
+    learned.set(hash, spoken?.contract ?? null);
+    // A board that has just said hello speaks for another hash now: that is nothing to remember.
+    if (spoken?.hash === hash) contracts.keep(hash, procedure, spoken.contract);
+  }
   const checked = new Map<ProcedureContract, Verdict>();
   const verdicts = new Map<string, Verdict>();
   for (const hash of speakers.keys()) {
-    const contract = contracts.find(hash, procedure);
+    const contract = learned.has(hash) ? learned.get(hash) : contracts.find(hash, procedure);
     if (!contract) continue;
     const verdict = checked.get(contract) ?? judge(contract, kwargs);
     checked.set(contract, verdict);
@@ -234,24 +240,33 @@ async function judgeContracts(
   return verdicts;
 }
 
+interface SpokenContract {
+  /** Of all contracts that the board has at the same moment. */
+  hash: string | null;
+  /** null = it has no such procedure. */
+  contract: ProcedureContract | null;
+}
+
 /** By board; boards with the same text share the contract. */
 async function findContracts(
   manager: EntityManager,
   procedure: string,
   boardUuids: readonly string[],
-): Promise<Map<string, ProcedureContract>> {
+): Promise<Map<string, SpokenContract>> {
   if (boardUuids.length === 0) return new Map();
   const rows = (await manager.query(
-    'SELECT board_uuid AS uuid, contract FROM procedure_contracts WHERE name = ? AND board_uuid IN (?)',
+    `SELECT b.uuid, b.contracts_hash AS hash, p.contract FROM boards b
+     LEFT JOIN procedure_contracts p ON p.board_uuid = b.uuid AND p.name = ? WHERE b.uuid IN (?)`,
     [procedure, boardUuids],
-  )) as { uuid: string; contract: string | JsonObject }[];
+  )) as { uuid: string; hash: string | null; contract: string | JsonObject | null }[];
   const byText = new Map<string, ProcedureContract>();
   return new Map(
-    rows.map(({ uuid, contract }) => {
+    rows.map(({ uuid, hash, contract }): [string, SpokenContract] => {
+      if (contract === null) return [uuid, { hash, contract }];
       const text = typeof contract === 'string' ? contract : JSON.stringify(contract);
       const parsed = byText.get(text) ?? (JSON.parse(text) as ProcedureContract);
       byText.set(text, parsed);
-      return [uuid, parsed];
+      return [uuid, { hash, contract: parsed }];
     }),
   );
 }
