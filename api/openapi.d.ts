@@ -299,7 +299,7 @@ export interface paths {
          *     `<seconds>.<body>` with `secret` as key, which is shown in this answer only. Answer with 2xx within 10 s; else it is
          *     sent again with growing delays for a day, under the same `Boardwalk-Delivery` id, and then given up. A webhook that
          *     has only failed for days, or that falls far behind, is disabled. URLs that lead to private or loopback addresses are refused,
-         *     unless the installation allows them.
+         *     unless the installation allows them. A tenant has at most 50 of them, else 403 `quota-exceeded`.
          */
         post: operations["createWebhook"];
         delete?: never;

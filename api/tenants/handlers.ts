@@ -10,6 +10,7 @@ import { refuseDuplicate } from '../http/name-taken.ts';
 import type { HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
+import { clearDeliveries, findWebhookIds } from '../webhooks/webhook-queries.ts';
 import { slugOf, withSuffix } from './slug.ts';
 import {
   insertTenant,
@@ -70,11 +71,20 @@ export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOp
     },
 
     async deleteTenant(request) {
+      const requireEmpty = async (manager: EntityManager, id: string) => {
+        if (await tenantHasBoards(manager, id))
+          throw new AppError('conflict', 'the tenant still has boards; delete them first');
+      };
+      const webhooks = await database.read(async (manager) => {
+        const { id } = await getTenantAccess(manager, request, request.path.tenant);
+        await requireEmpty(manager, id);
+        return findWebhookIds(manager, id);
+      });
+      for (const each of webhooks) await clearDeliveries(database, each);
       await database.transaction(async (manager) => {
         const { id } = await getTenantAccess(manager, request, request.path.tenant);
         await lockTenant(manager, id);
-        if (await tenantHasBoards(manager, id))
-          throw new AppError('conflict', 'the tenant still has boards; delete them first');
+        await requireEmpty(manager, id);
         await manager.query('DELETE FROM tenants WHERE id = ?', [id]);
         await auditChange(manager, request, { tenantId: id, targetKind: 'tenant', target: id });
       });

@@ -12,9 +12,11 @@ import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts
 import { auditWebhook } from './audit-webhook.ts';
 import { createDeliveryHandlers, type DeliveryOperations } from './delivery-handlers.ts';
 import {
+  clearDeliveries,
   getWebhookRow,
   insertWebhook,
   listWebhookRows,
+  requireRoom,
   toWebhook,
   updateWebhookRow,
   type WebhookColumns,
@@ -60,6 +62,7 @@ export function createWebhookHandlers(deps: ApiDeps): HandlersOf<WebhookOperatio
       return createOnce(database, request, async (manager) => {
         const id = randomUUID();
         const secret = createWebhookSecret();
+        await requireRoom(manager, tenant.id);
         await insertWebhook(manager, {
           id,
           tenantId: tenant.id,
@@ -120,9 +123,13 @@ export function createWebhookHandlers(deps: ApiDeps): HandlersOf<WebhookOperatio
     },
 
     async deleteWebhook(request) {
-      await database.transaction(async (manager) => {
+      const row = await database.read(async (manager) => {
         const tenant = await getTenantAccess(manager, request, request.path.tenant);
-        const row = await getWebhookRow(manager, tenant.id, request.path.webhook);
+        return getWebhookRow(manager, tenant.id, request.path.webhook);
+      });
+      // Its log may be long: in one transaction with the rest it would hold up whoever delivers.
+      await clearDeliveries(database, row.id);
+      await database.transaction(async (manager) => {
         await manager.query('DELETE FROM webhooks WHERE id = ?', [row.id]);
         await auditWebhook(manager, request, row, { name: row.name });
       });

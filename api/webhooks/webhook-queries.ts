@@ -1,5 +1,6 @@
 /** Webhooks and their log in the database; each function is one step of a transaction. */
 import type { EntityManager } from 'typeorm';
+import type { Database } from '../../common/db/database.ts';
 import { fromJsonColumn } from '../../common/db/json-column.ts';
 import type { WebhookPayload } from '../../common/db/queries/webhook-rows.ts';
 import { webhookRetryHours } from '../../common/db/queries/webhook-rows.ts';
@@ -85,6 +86,50 @@ export async function insertWebhook(
       [row.id, row.tenantId, row.name, row.url, JSON.stringify(row.types), row.secret, row.createdBy],
     ),
   );
+}
+
+export const maxWebhooks = 50;
+
+/** Each event of a tenant goes to all of its webhooks. Throws AppError `quota-exceeded`. */
+export async function requireRoom(manager: EntityManager, tenantId: string): Promise<void> {
+  // Others that make one wait here: the number holds exactly.
+  await manager.query('SELECT id FROM tenants WHERE id = ? FOR UPDATE', [tenantId]);
+  const [row] = (await manager.query('SELECT COUNT(*) AS count FROM webhooks WHERE tenant_id = ?', [
+    tenantId,
+  ])) as { count: number | string }[];
+  const used = Number(row?.count ?? 0);
+  if (used >= maxWebhooks)
+    throw new AppError('quota-exceeded', `the tenant may have ${maxWebhooks} webhooks and has ${used}`, {
+      details: { limit: maxWebhooks, used },
+    });
+}
+
+export async function findWebhookIds(manager: EntityManager, tenantId: string): Promise<string[]> {
+  const rows = (await manager.query('SELECT id FROM webhooks WHERE tenant_id = ?', [tenantId])) as {
+    id: string;
+  }[];
+  return rows.map(({ id }) => id);
+}
+
+const deliveriesAtOnce = 2000;
+
+/** Sends nothing more, and forgets what was and was to be sent. It may be done again. */
+export async function clearDeliveries(database: Database, webhookId: string): Promise<void> {
+  await database.transaction((manager) =>
+    manager.query(
+      `UPDATE webhooks SET state = 'disabled', disabled_reason = 'being deleted' WHERE id = ? AND state = 'active'`,
+      [webhookId],
+    ),
+  );
+  for (let deleted = deliveriesAtOnce; deleted === deliveriesAtOnce; ) {
+    const result = await database.transaction<{ affectedRows: number }>((manager) =>
+      manager.query('DELETE FROM webhook_deliveries WHERE webhook_id = ? ORDER BY id LIMIT ?', [
+        webhookId,
+        deliveriesAtOnce,
+      ]),
+    );
+    deleted = result.affectedRows;
+  }
 }
 
 export interface WebhookColumns {

@@ -22,6 +22,7 @@ const idleMs = 5000;
 const eventsPerPage = 1000;
 const runMs = 10_000;
 const rowsPerStatement = 500;
+const rowsPerTransaction = 4000;
 
 export interface FanOutOptions {
   /** Rows were added. */
@@ -64,7 +65,7 @@ export async function fanOut(
     detail.complete = found.length < eventsPerPage;
     const until = detail.complete || !last ? now : last.at;
     if (deliveries.length > 0 || until - readUntil >= idleMs)
-      detail.added += await context.write((manager) => store(manager, deliveries, until));
+      detail.added += await storeAll(context, deliveries, until);
     for (const event of fresh) seen.add(event);
     detail.events += fresh.length;
     if (last) after = last;
@@ -163,15 +164,30 @@ function toDeliveries(event: EventRow, webhooks: ReadonlyMap<string, Subscriptio
   return wanting.map(({ id }) => ({ webhookId: id, eventId: event.id, payload }));
 }
 
-async function store(
-  manager: EntityManager,
+/** Transactions stay small, however many webhooks want the same; the cursor moves with the last of them. */
+async function storeAll(
+  context: TaskContext,
   deliveries: readonly NewDelivery[],
   until: number,
 ): Promise<number> {
   let added = 0;
+  for (let from = 0; from === 0 || from < deliveries.length; from += rowsPerTransaction) {
+    const part = deliveries.slice(from, from + rowsPerTransaction);
+    const isLast = from + rowsPerTransaction >= deliveries.length;
+    added += await context.write((manager) => store(manager, part, isLast ? until : undefined));
+  }
+  return added;
+}
+
+async function store(
+  manager: EntityManager,
+  deliveries: readonly NewDelivery[],
+  until: number | undefined,
+): Promise<number> {
+  let added = 0;
   for (let from = 0; from < deliveries.length; from += rowsPerStatement)
     added += await insertDeliveries(manager, deliveries.slice(from, from + rowsPerStatement));
-  await moveCursor(manager, until);
+  if (until !== undefined) await moveCursor(manager, until);
   return added;
 }
 

@@ -154,3 +154,73 @@ describe('a webhook', () => {
     expect((await call('GET', `${base}/${randomUUID()}`)).status).toBe(404);
   });
 });
+
+describe('what webhooks may grow to', () => {
+  async function other() {
+    const id = await api.rows.tenant();
+    const { token } = await api.rows.user({ memberships: { [id]: 'admin_iot_project' } });
+    const insert = async () => {
+      const webhook = randomUUID();
+      await api.rows.insert('webhooks', {
+        id: webhook,
+        tenant_id: id,
+        name: webhook,
+        url: 'https://1.1.1.1/',
+        types: '["operation"]',
+        secret: Buffer.alloc(10),
+        state: 'active',
+        created_by: 'test',
+        created_at: new Date(),
+        updated_at: new Date(),
+      });
+      return webhook;
+    };
+    const log = async (webhook: string, many: number) => {
+      const now = new Date();
+      await api.connection.query(
+        'INSERT INTO webhook_deliveries (webhook_id, event_id, type, payload, state, give_up_at, created_at) VALUES ?',
+        [
+          Array.from({ length: many }, (_, index) => [
+            webhook,
+            index,
+            'operation',
+            '{}',
+            'pending',
+            now,
+            now,
+          ]),
+        ],
+      );
+    };
+    return { id, token, insert, log };
+  }
+  const left = async (webhook: string) => {
+    const [rows] = await api.connection.query<RowDataPacket[]>(
+      'SELECT COUNT(*) AS n FROM webhook_deliveries WHERE webhook_id = ?',
+      [webhook],
+    );
+    return rows[0]?.n;
+  };
+
+  it('is fifty in a tenant', async () => {
+    const { id, token, insert } = await other();
+    for (let index = 0; index < 49; index += 1) await insert();
+    const body = { url: 'https://1.1.1.1/hook', types: ['operation'] };
+    const path = `/v1/tenants/${id}/webhooks`;
+    expect((await call('POST', path, { name: 'last', ...body }, token)).status).toBe(201);
+    const answer = await call('POST', path, { name: 'beyond', ...body }, token);
+    expect([answer.status, answer.body.code]).toEqual([403, 'quota-exceeded']);
+  });
+
+  it('goes with it, however long its log is, and with its tenant', async () => {
+    const { id, token, insert, log } = await other();
+    const [first, second] = [await insert(), await insert()];
+    await log(first, 4500);
+    await log(second, 10);
+    expect((await call('DELETE', `/v1/tenants/${id}/webhooks/${first}`, undefined, token)).status).toBe(204);
+    expect(await left(first)).toBe(0);
+    const admin = (await api.rows.user({ isAdmin: true })).token;
+    expect((await call('DELETE', `/v1/tenants/${id}`, undefined, admin)).status).toBe(204);
+    expect(await left(second)).toBe(0);
+  });
+});

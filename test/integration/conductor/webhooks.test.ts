@@ -160,6 +160,21 @@ describe('an outbox', () => {
     await run();
   });
 
+  it('is filled in small transactions, however many webhooks want the same events', async () => {
+    for (let index = 0; index < 12; index += 1) await webhook('http://1.1.1.1/', { types: '["operation"]' });
+    await happen('operation', tenant, 900);
+    const sizes: number[] = [];
+    const context = createContext(db.database);
+    const write: TaskContext['write'] = async (work, options) => {
+      const result = await context.write(work, options);
+      sizes.push(Number(result));
+      return result;
+    };
+    expect(await run({ ...context, write })).toMatchObject({ added: 10_800, complete: true });
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(4000);
+    expect(await run()).toMatchObject({ added: 0 });
+  });
+
   it('gets the events of its tenant and its types, as they are posted', async () => {
     const id = await webhook('http://1.1.1.1/', { types: '["operation"]' });
     const off = await webhook('http://1.1.1.1/', { state: 'disabled' });
