@@ -421,7 +421,8 @@ describe('among 10,000 schedules', () => {
       [new Date()],
     );
     expect(plan?.key).toBe('ix_schedules_due');
-    expect(Number(plan?.rows)).toBeLessThan(100);
+    // The server's estimate; what it really reads is counted below.
+    expect(Number(plan?.rows)).toBeLessThan(1000);
     const read = await db.database.read(async (manager) => {
       const before = await rowsRead(manager);
       expect(await findDueSchedules(manager, Date.now(), 100)).toHaveLength(10);
