@@ -3,12 +3,13 @@ import type { EntityManager } from 'typeorm';
 import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { findChosenBoards } from '../../common/db/queries/open-targets.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from '../deps.ts';
 import type { HandlersOf, Schemas } from '../http/operation.ts';
 import { type PageRequest, pageRequest, toPage } from '../http/paging.ts';
 import { getOperationAccess } from './access.ts';
 import { fitting, pageBytes } from './target-queries.ts';
-import { explainWaiting } from './waiting.ts';
+import { another, explainWaiting, type WaitingFacts, type WaitingTarget } from './waiting.ts';
 import { findWaitingFacts } from './waiting-queries.ts';
 
 const oldest = 'oldest';
@@ -24,13 +25,20 @@ export function createTimelineHandlers({ database }: ApiDeps): HandlersOf<'getOp
         return {
           state,
           ...(await listEvents(manager, id, chosen?.[0], page)),
-          facts: await findWaitingFacts(manager, id, chosen?.[0]),
+          facts: knownFacts(await findWaitingFacts(manager, id, chosen?.[0]), request.principal),
         };
       });
       const body = toPage(rows, limit, oldest, toItem, (row) => [Number(row.id)]);
       return { status: 200, body: { state, ...body, waiting: explainWaiting(facts) } };
     },
   };
+}
+
+/** A key that is limited to boards learns of no operation that it did not make: only that there is one. */
+function knownFacts(facts: WaitingFacts, { scope }: Principal): WaitingFacts {
+  if (scope.boards === null) return facts;
+  const hidden = (each: WaitingTarget) => (each.behind === null ? each : { ...each, behind: another });
+  return { ...facts, targets: facts.targets.map(hidden) };
 }
 
 interface TimelineRow {

@@ -27,9 +27,12 @@ export interface WaitingTarget {
   acceptedAt: Date | null;
   progress: { percent?: number; message?: string } | null;
   error: { message?: string } | null;
-  /** Operation that is in front of it on its board. */
+  /** Operation that is in front of it on its board, or `another`. */
   behind: string | null;
 }
+
+/** One that whoever asks may not know of. */
+export const another = 'another';
 
 export interface WaitingRollout {
   state: RolloutState;
@@ -154,6 +157,7 @@ function explainQueued(
     return { ...here('back-off', `attempt ${attempt} on ${name} waits until ${clock(notBefore)}`), until };
   }
   if (away) return here('board-offline', away);
+  if (behind === another) return here('order', `it waits for another operation on ${name}`);
   if (behind !== null) return here('order', `it waits for operation ${behind} on ${name}`);
   return here('queue', `${name} is online and is sent it next`);
 }

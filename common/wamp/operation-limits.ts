@@ -13,6 +13,8 @@ export const operationLimits = {
   ids: 100,
   artifactBytes: 50 * 1024 * 1024,
   artifactsPerOperation: 10,
+  /** Of one board. */
+  artifactBytesPerDay: 5 * 1024 * 1024 * 1024,
   /** Bytes of one chunk, before base64. */
   chunkBytes: 131_072,
   progressBytes: 65_536,

@@ -14,6 +14,7 @@ import {
   type ArtifactKey,
   type ArtifactStanding,
   countArtifacts,
+  countRecentBytes,
   findArtifact,
   findNeededFiles,
   insertArtifact,
@@ -54,6 +55,8 @@ const finishing = { atOnce: 2, waiting: 32 } as const;
 /** A file whose bytes never have its hash changes under the board's hands. */
 const wrongHashes = { most: 3, remembered: 1000 } as const;
 
+const dayMs = 86_400_000;
+
 const isSame = (left: ArtifactReport, right: ArtifactReport) =>
   left.sha256 === right.sha256 && left.size === right.size && left.mediaType === right.mediaType;
 
@@ -75,6 +78,7 @@ export function createUploads({ database, store, keptDays, metrics }: UploadOpti
 
   async function begin(tenantId: string, key: ArtifactKey, artifact: ArtifactReport): Promise<void> {
     const known = await read(key);
+    await refuseMuch(tenantId, key, artifact.size - (known?.size ?? 0));
     if (!known) {
       await refuseMany(key);
       const row = { ...key, ...artifact, id: timeUuid(), tenantId, keptDays };
@@ -93,6 +97,17 @@ export function createUploads({ database, store, keptDays, metrics }: UploadOpti
       await store.removeArtifact(standing.sha256, async () =>
         (await database.read((manager) => findNeededFiles(manager, [standing.sha256]))).has(standing.sha256),
       );
+  }
+
+  /** One board must not fill the disk that all share. The file is left out, and its outcome says so. */
+  async function refuseMuch(tenantId: string, { boardUuid }: ArtifactKey, bytes: number): Promise<void> {
+    const since = timeUuid(Date.now() - dayMs);
+    const recent = await database.read((manager) =>
+      countRecentBytes(manager, { tenantId, boardUuid, since }),
+    );
+    const most = operationLimits.artifactBytesPerDay;
+    if (bytes > 0 && recent + bytes > most)
+      throw new AppError('quota-exceeded', `a board sends at most ${most} bytes of files in 24 hours`);
   }
 
   async function refuseMany(key: ArtifactKey): Promise<void> {

@@ -268,9 +268,10 @@ function endedOperations(decided: readonly Decided[], held: ReadonlySet<string>,
     const isWritten =
       decision.kind === 'change' ? held.has(keyOf(target)) : target.operationState === 'active';
     if (!isEnded(after) || !isWritten) continue;
-    // One that was made just now may get more targets, by other boards.
-    const isAlone = target.targetCount === 1 && !made.has(keyOf(target));
-    (isAlone ? alone : shared).push(target.operationId);
+    const isAlone = target.targetCount === 1;
+    if (isAlone) alone.push(target.operationId);
+    // One that was made just now may get more targets, by other boards at the same moment.
+    if (!isAlone || made.has(keyOf(target))) shared.push(target.operationId);
   }
   return { alone, shared };
 }

@@ -79,6 +79,18 @@ export async function countArtifacts(
   return Number(row?.n ?? 0);
 }
 
+/** Bytes of the files that a board announced within the last day, by the times in their ids. */
+export async function countRecentBytes(
+  manager: EntityManager,
+  { tenantId, boardUuid, since }: { tenantId: string; boardUuid: string; since: string },
+): Promise<number> {
+  const [row] = (await manager.query(
+    'SELECT COALESCE(SUM(size), 0) AS bytes FROM artifacts WHERE tenant_id = ? AND id > ? AND board_uuid = ?',
+    [tenantId, since, boardUuid],
+  )) as { bytes: number | string }[];
+  return Number(row?.bytes ?? 0);
+}
+
 const rowsPerStatement = 1000;
 
 /** Nothing happens when the row is there already: another wamp-agent was first. */

@@ -36,3 +36,18 @@ describe('a key that is limited to procedures', () => {
     expect(answer.body).toMatchObject({ state: 'active', counts: { queued: 1 } });
   });
 });
+
+describe('a key that is limited to boards', () => {
+  it('learns that another operation is in front of its own, and not which', async () => {
+    const board = await ops.board();
+    const first = (await ops.create({ target: { boards: [board] } })).body.id;
+    const own = await ops.api.rows.key(ops.tenant, { role: 'manager_iot_project', boards: [board] });
+    const body = { procedure: 'reboot', delivery: 'when-online', target: { boards: [board] } };
+    const { id } = (await ops.post('/v1/operations', body, { token: own.token })).body;
+    const path = `/v1/operations/${id}/timeline`;
+    const answer = await ops.api.request(path, { token: own.token });
+    expect(answer.body.waiting).toMatchObject([{ board, reason: 'order' }]);
+    expect(answer.text).not.toContain(first);
+    expect((await ops.get(path)).text).toContain(first);
+  });
+});

@@ -8,6 +8,7 @@ import { removeExpiredArtifacts, removeOrphans, sweepParts } from '../../../comm
 import { createArtifactStore } from '../../../common/artifacts/store.ts';
 import { createDatabase } from '../../../common/db/database.ts';
 import { createLogger } from '../../../common/runtime/logger.ts';
+import { timeUuid } from '../../../common/runtime/time-uuid.ts';
 import type { ArtifactAnswer, ArtifactReport } from '../../../common/wamp/artifacts.ts';
 import { scheduledOperationId } from '../../../common/wamp/board-schedules.ts';
 import { agentUris } from '../../../common/wamp/uris.ts';
@@ -128,6 +129,28 @@ describe('a file', () => {
     expect(await stored(theirs)).toEqual(theirs.bytes);
     await upload(claim);
     expect(await rowOf(claim)).toMatchObject({ state: 'complete' });
+    await from.leave();
+  });
+
+  it('of a board that has sent very much in a day is refused, and those of others are not', async () => {
+    const heavy = await seedBoard(fixture, tenantId);
+    const from = await goOnline(fixture, heavy);
+    const seed = async (at: number) => {
+      const operationId = await seedOperation(fixture, [heavy]);
+      await fixture.sql.query(
+        `INSERT INTO artifacts (id, tenant_id, board_uuid, operation_id, attempt, name, media_type, size, sha256, state,
+           created_at, updated_at, expires_at) VALUES (?, ?, ?, ?, 1, 'x', 'a/b', ?, ?, 'complete', NOW(3), NOW(3),
+           NOW(3) + INTERVAL 1 DAY)`,
+        [timeUuid(at), tenantId, heavy.uuid, operationId, 3 * 1024 ** 3, 'a'.repeat(64)],
+      );
+    };
+    await seed(Date.now() - 25 * 3_600_000);
+    await seed(Date.now() - 3_600_000);
+    const file = async () => ({ ...fileOf(await seedOperation(fixture, [heavy]), randomBytes(10)), from });
+    await upload(await file());
+    await seed(Date.now() - 1000);
+    await expect(ask(await file())).rejects.toMatchObject({ uri: 'boardwalk.error.quota_exceeded' });
+    await upload(fileOf(await seedOperation(fixture, [board]), randomBytes(10)));
     await from.leave();
   });
 

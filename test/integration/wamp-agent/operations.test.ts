@@ -1,10 +1,13 @@
 /** What boards say of operations, with agents, router and database as they are. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createDatabase } from '../../../common/db/database.ts';
 import type { JsonObject } from '../../../common/runtime/guards.ts';
+import { createLogger } from '../../../common/runtime/logger.ts';
 import { scheduledOperationId } from '../../../common/wamp/board-schedules.ts';
 import type { OperationReport } from '../../../common/wamp/operations.ts';
 import { agentUris, boardProcedureUri } from '../../../common/wamp/uris.ts';
+import { createReportWriter } from '../../../wamp-agent/operations/write-reports.ts';
 import { until } from '../../harness/until.ts';
 import { answerJson, type FakeRelay, startFakeRelay } from '../../unit/relay/fake-relay.ts';
 import {
@@ -364,6 +367,30 @@ describe('what a board ran by an offline schedule', () => {
       operationId,
     ]);
     expect(await kindsOf(fixture, operationId)).toEqual(['*created', 'succeeded', '*succeeded']);
+  });
+
+  it('ends its operation with its target, though the agent dies right then', async () => {
+    const scheduleId = await seedSchedule();
+    const operationId = scheduledOperationId(scheduleId, dueAt);
+    const database = createDatabase({ url: fixture.database.url, logger: createLogger('test', 'silent') });
+    try {
+      let isFirst = true;
+      const write = createReportWriter({
+        ...database,
+        transaction(work, options) {
+          if (!isFirst) return Promise.reject(new Error('it died'));
+          isFirst = false;
+          return database.transaction(work, options);
+        },
+      });
+      const source = { via: 'result', sessionId: null, journalEpoch, heardBy: 'test' } as const;
+      const schedule = { scheduleId, dueAt };
+      const said = { operationId, attempt: 1, state: 'succeeded', schedule } as const;
+      await expect(write([{ board, source, report: said }])).rejects.toThrow('it died');
+      expect(await operationOf(fixture, operationId)).toMatchObject({ state: 'succeeded', target_count: 1 });
+    } finally {
+      await database.close();
+    }
   });
 
   it('is one operation for all boards, whoever comes first', async () => {
