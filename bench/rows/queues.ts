@@ -21,7 +21,7 @@ const many = 1_000_000;
 const claimed = 64;
 /** Boards that are really there, and come first in the queue. */
 const present = 200;
-const rounds = 20;
+const rounds = 100;
 
 export async function measureClaims(context: BenchContext): Promise<Result[]> {
   return withStandstill(context, async (database) => {
