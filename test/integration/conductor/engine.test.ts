@@ -294,6 +294,11 @@ describe('operations of one board', () => {
     expect(order).toEqual(ids);
     expect(fix.relay.atOnce(uuid)).toBe(1);
     const { uuid: other } = await fix.online(tenant, 'beside one another');
+    // None ends before all have begun: run one after another, they would wait for each other forever.
+    fix.relay.play(async (call) => {
+      await until('all run', () => fix.relay.atOnce(other) === 4);
+      return succeed(call);
+    });
     const parallel: string[] = [];
     for (let count = 0; count < 4; count += 1)
       parallel.push(await fix.operation(tenant, [other], { parallel: 1 }, { queued: count === 3 }));
