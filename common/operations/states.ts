@@ -33,32 +33,12 @@ export function isEnded(state: TargetState): boolean {
 /** From → to. What is not here is a fault of ours, and refused. */
 const transitions: Record<TargetState, readonly TargetState[]> = {
   // From queued straight on: a result that came while the answer to the dispatch was lost, and offline schedules.
-  queued: [
-    'queued',
-    'dispatched',
-    'accepted',
-    'running',
-    'succeeded',
-    'failed',
-    'expired',
-    'cancelled',
-    'unknown',
-  ],
-  dispatched: [
-    'queued',
-    'dispatched',
-    'accepted',
-    'running',
-    'succeeded',
-    'failed',
-    'expired',
-    'cancelled',
-    'unknown',
-  ],
-  accepted: ['queued', 'accepted', 'running', 'succeeded', 'failed', 'expired', 'cancelled', 'unknown'],
-  running: ['queued', 'running', 'succeeded', 'failed', 'expired', 'cancelled', 'unknown'],
-  unknown: ['succeeded', 'failed', 'expired', 'cancelled', 'unknown'],
-  // Retried by hand.
+  queued: targetStates,
+  dispatched: targetStates,
+  accepted: ['queued', 'accepted', 'running', ...endedTargetStates],
+  running: ['queued', 'running', ...endedTargetStates],
+  // Told by the journal, or retried by hand, as all that did not succeed.
+  unknown: ['queued', ...endedTargetStates],
   succeeded: [],
   failed: ['queued'],
   expired: ['queued'],
@@ -66,7 +46,7 @@ const transitions: Record<TargetState, readonly TargetState[]> = {
 };
 
 export function mayBecome(from: TargetState, to: TargetState): boolean {
-  return transitions[from].includes(to) || (from === 'unknown' && to === 'queued');
+  return transitions[from].includes(to);
 }
 
 /**

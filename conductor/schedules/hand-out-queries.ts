@@ -70,10 +70,9 @@ export async function noteHanded(
   row: { boardUuid: string; tenantId: string; hash: string; epoch: string | null },
 ): Promise<void> {
   await manager.query(
-    `INSERT INTO board_schedules (board_uuid, tenant_id, handed_hash, handed_epoch, handed_at)
-     VALUES (?, ?, ?, ?, UTC_TIMESTAMP(3))
-     ON DUPLICATE KEY UPDATE handed_hash = VALUES(handed_hash), handed_epoch = VALUES(handed_epoch),
-       handed_at = VALUES(handed_at)`,
+    `INSERT INTO board_schedules (board_uuid, tenant_id, handed_hash, handed_epoch)
+     VALUES (?, ?, ?, ?)
+     ON DUPLICATE KEY UPDATE handed_hash = VALUES(handed_hash), handed_epoch = VALUES(handed_epoch)`,
     [row.boardUuid, row.tenantId, row.hash, row.epoch],
   );
 }

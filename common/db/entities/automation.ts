@@ -153,7 +153,6 @@ export interface BoardScheduleList {
   handedHash: string;
   /** The board's journal that has them; null = not known then. */
   handedEpoch: string | null;
-  handedAt: Date;
 }
 
 export const BoardScheduleListEntity = new EntitySchema<BoardScheduleList>({
@@ -164,7 +163,6 @@ export const BoardScheduleListEntity = new EntitySchema<BoardScheduleList>({
     tenantId: uuid('tenant_id'),
     handedHash: ascii('handed_hash', 64),
     handedEpoch: uuid('handed_epoch', nullable),
-    handedAt: time('handed_at'),
   },
   indices: [{ name: 'ix_board_schedules_tenant', columns: ['tenantId'] }],
   foreignKeys: ofBoard('fk_board_schedules_board'),

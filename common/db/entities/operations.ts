@@ -210,7 +210,6 @@ export interface RolloutRow {
   waves: number;
   /** The wave that is open, from 1; 0 = none yet. */
   wave: number;
-  waveOpenedAt: Date | null;
   /** Targets of the open wave that were let into their queues. */
   released: number;
   releasedAt: Date | null;
@@ -230,7 +229,6 @@ export const RolloutEntity = new EntitySchema<RolloutRow>({
     options: json('options'),
     waves: whole('waves'),
     wave: whole('wave', { default: 0 }),
-    waveOpenedAt: time('wave_opened_at', nullable),
     released: whole('released', { default: 0 }),
     releasedAt: time('released_at', nullable),
     version: whole('version', { default: 1 }),

@@ -128,7 +128,7 @@ export async function changeRollout(
   const sets = [
     ...(state === undefined ? [] : [['state = ?', state]]),
     ...(reason === undefined ? [] : [['reason = ?', reason === null ? null : reason.slice(0, 300)]]),
-    ...(wave === undefined ? [] : [['wave_opened_at = UTC_TIMESTAMP(3), released = 0, wave = ?', wave]]),
+    ...(wave === undefined ? [] : [['released = 0, wave = ?', wave]]),
     ...(release
       ? [
           ['released = released + ?', release.count],
