@@ -1,0 +1,170 @@
+/**
+ * What a board says about the devices behind it and the sources that hear them, and what the server
+ * answers: who is let in. The counts are totals since the board's spool file began; they only grow,
+ * until the file is replaced.
+ */
+import { AppError } from '../runtime/app-error.ts';
+import { asArray, asInteger, asNumber, asObject, asOneOf, asString, optional } from '../runtime/guards.ts';
+
+/** accepted: its readings flow. quarantined: kept on the board until somebody decides. rejected: refused. */
+export const moduleStates = ['accepted', 'quarantined', 'rejected'] as const;
+export type ModuleState = (typeof moduleStates)[number];
+
+/** What becomes of a device that nobody has heard of. */
+export const unknownDevicePolicies = ['create', 'quarantine', 'reject'] as const;
+export type UnknownDevicePolicy = (typeof unknownDevicePolicies)[number];
+
+/** Messages of one device. received = accepted new ones; the others are beside it. */
+export interface SequenceCounts {
+  received: number;
+  duplicate: number;
+  /** Sequence numbers that were jumped over and have not come since. */
+  missed: number;
+  /** Came after a higher number, once. */
+  late: number;
+  /** The device began to count anew. */
+  restarted: number;
+  badMac: number;
+  /** Too many at a time, or not let in. */
+  refused: number;
+}
+
+export interface ModuleReport extends SequenceCounts {
+  name: string;
+  /** Name of the source that hears it. */
+  source: string;
+  /** As the board treats it now. */
+  state: ModuleState;
+  firstSeenAt: number;
+  lastSeenAt: number;
+  /** Highest sequence number; null for devices without. */
+  lastSeq: number | null;
+}
+
+/** Messages of one source: received = stored + duplicate + rejected + waiting. */
+export interface SourceReport {
+  name: string;
+  kind: string;
+  received: number;
+  stored: number;
+  duplicate: number;
+  /** Dead letters and refusals. */
+  rejected: number;
+  /** Held for a device in quarantine. */
+  waiting: number;
+  /** Why it does not hear anything at the moment. */
+  fault?: string;
+}
+
+export interface ModulesRequest {
+  /** Those that changed since the last report; all of them after a hello, in several calls. */
+  modules: ModuleReport[];
+  sources: SourceReport[];
+  /** Of the decisions that the board holds; left out when it holds none. */
+  version?: string;
+}
+
+export interface ModulesAnswer {
+  unknownDevices: UnknownDevicePolicy;
+  /** Devices that may be created per minute; more are quarantined. */
+  createPerMinute: number;
+  version: string;
+  /** Every decision for this board; left out when the board holds this version. */
+  decisions?: { name: string; state: ModuleState }[];
+}
+
+export const moduleLimits = { perReport: 200, perBoard: 1000, sources: 200 } as const;
+
+export const moduleNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.:-]*$/;
+export const moduleNameLength = 60;
+
+const latestAt = 253_402_300_799_999;
+const count = (value: unknown, field: string) =>
+  asInteger(value, field, { min: 0, max: Number.MAX_SAFE_INTEGER });
+const at = (value: unknown, field: string) => asNumber(value, field, { min: 0, max: latestAt });
+const asName = (value: unknown, field: string) =>
+  asString(value, field, { max: moduleNameLength, pattern: moduleNamePattern });
+
+const countNames = ['received', 'duplicate', 'missed', 'late', 'restarted', 'badMac', 'refused'] as const;
+
+function parseModuleReport(value: unknown, field: string): ModuleReport {
+  const input = asObject(value, field, [
+    'name',
+    'source',
+    'state',
+    'firstSeenAt',
+    'lastSeenAt',
+    'lastSeq',
+    ...countNames,
+  ]);
+  return {
+    name: asName(input.name, `${field}.name`),
+    source: asName(input.source, `${field}.source`),
+    state: asOneOf(input.state, `${field}.state`, moduleStates),
+    firstSeenAt: at(input.firstSeenAt, `${field}.firstSeenAt`),
+    lastSeenAt: at(input.lastSeenAt, `${field}.lastSeenAt`),
+    lastSeq: input.lastSeq === null ? null : count(input.lastSeq, `${field}.lastSeq`),
+    ...(Object.fromEntries(
+      countNames.map((name) => [name, count(input[name], `${field}.${name}`)]),
+    ) as unknown as SequenceCounts),
+  };
+}
+
+const flowNames = ['received', 'stored', 'duplicate', 'rejected', 'waiting'] as const;
+
+function parseSourceReport(value: unknown, field: string): SourceReport {
+  const input = asObject(value, field, ['name', 'kind', 'fault', ...flowNames]);
+  const fault = optional(input.fault, (v) => asString(v, `${field}.fault`, { max: 500 }));
+  const flow = Object.fromEntries(flowNames.map((name) => [name, count(input[name], `${field}.${name}`)]));
+  const { received, stored, duplicate, rejected, waiting } = flow as unknown as SourceReport;
+  return {
+    name: asName(input.name, `${field}.name`),
+    kind: asName(input.kind, `${field}.kind`),
+    received,
+    stored,
+    duplicate,
+    rejected,
+    waiting,
+    ...(fault !== undefined && { fault }),
+  };
+}
+
+/** Throws AppError `invalid-arguments` naming the field. */
+export function parseModulesRequest(value: unknown): ModulesRequest {
+  const input = asObject(value, 'kwargs', ['modules', 'sources', 'version']);
+  const version = optional(input.version, (v) => asString(v, 'version', { max: 64 }));
+  const modules = asArray(input.modules, 'modules', { max: moduleLimits.perReport }).map((each, index) =>
+    parseModuleReport(each, `modules[${index}]`),
+  );
+  if (new Set(modules.map((each) => each.name)).size < modules.length)
+    throw new AppError('invalid-arguments', 'modules must not name a module twice', {
+      details: { field: 'modules' },
+    });
+  return {
+    modules,
+    sources: asArray(input.sources, 'sources', { max: moduleLimits.sources }).map((each, index) =>
+      parseSourceReport(each, `sources[${index}]`),
+    ),
+    ...(version !== undefined && { version }),
+  };
+}
+
+/** Throws AppError when the answer is none; unknown members pass. */
+export function parseModulesAnswer(value: unknown): ModulesAnswer {
+  const input = asObject(value, 'answer');
+  const decisions = optional(input.decisions, (v) =>
+    asArray(v, 'decisions', { max: moduleLimits.perBoard }).map((each, index) => {
+      const { name, state } = asObject(each, `decisions[${index}]`);
+      return {
+        name: asName(name, `decisions[${index}].name`),
+        state: asOneOf(state, `decisions[${index}].state`, moduleStates),
+      };
+    }),
+  );
+  return {
+    unknownDevices: asOneOf(input.unknownDevices, 'unknownDevices', unknownDevicePolicies),
+    createPerMinute: count(input.createPerMinute, 'createPerMinute'),
+    version: asString(input.version, 'version', { max: 64 }),
+    ...(decisions && { decisions }),
+  };
+}
