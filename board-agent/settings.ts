@@ -10,47 +10,10 @@ import type { JsonObject } from '../common/runtime/guards.ts';
 import type { LogLevel } from '../common/runtime/logger.ts';
 import type { Connectivity } from '../common/wamp/agent-procedures.ts';
 import type { Schema } from '../common/wamp/contract.ts';
-import type { ReadingType, ReadingValue } from '../common/wamp/readings.ts';
 import { checkSchema, type SchemaFault } from '../common/wamp/schema-check.ts';
-import schemaDocument from './settings.schema.json' with { type: 'json' };
-
-export interface SystemSourceSettings {
-  kind: 'system';
-  module: string;
-  intervalMs: number;
-  mounts: string[];
-}
-
-export const waveforms = [
-  'sine',
-  'square',
-  'triangle',
-  'random-walk',
-  'counter',
-  'constant',
-  'cycle',
-] as const;
-
-export interface SimulatedStreamSettings {
-  name: string;
-  waveform: (typeof waveforms)[number];
-  type: ReadingType;
-  unit: string;
-  rateHz: number;
-  periodMs: number;
-  amplitude: number;
-  offset: number;
-  values?: ReadingValue[];
-}
-
-export interface SimulatedSourceSettings {
-  kind: 'simulated';
-  module: string;
-  seed: number;
-  streams: SimulatedStreamSettings[];
-}
-
-export type SourceSettings = SystemSourceSettings | SimulatedSourceSettings;
+import { settingsSchema, spoolSchema } from './settings-schema.ts';
+import { findSourceKind, kindOf, sourceKinds } from './sources/kinds.ts';
+import type { SourceKind, SourceSettings } from './sources/source-kind.ts';
 
 export interface AgentSettings {
   logLevel?: LogLevel;
@@ -90,63 +53,60 @@ export function parseSettings(value: unknown): AgentSettings {
   const { spool, sources, ...rest } = value as Partial<AgentSettings>;
   return {
     ...rest,
-    spool: { ...defaultsOf(schema.properties.spool), ...spool } as AgentSettings['spool'],
-    sources: (sources ?? [{ kind: 'system' }]).map(withDefaults),
+    spool: withDefaults(spoolSchema, spool ?? {}) as AgentSettings['spool'],
+    sources: (sources ?? [{ kind: 'system' }]).map((each) => ofKind(findSourceKind(each.kind), each)),
   };
 }
 
-function withDefaults(source: Partial<SourceSettings>): SourceSettings {
-  const branch = branches.find((each) => each.properties.kind.const === source.kind) as Branch;
-  const full = { ...defaultsOf(branch), ...source } as SourceSettings;
-  if (full.kind === 'system') return full;
-  const streamSchema = (branch.properties.streams as Schema).items;
-  return { ...full, streams: full.streams.map((each) => ({ ...defaultsOf(streamSchema), ...each })) };
+function ofKind(kind: SourceKind | undefined, source: SourceSettings): SourceSettings {
+  return withDefaults(kind?.schema ?? {}, source) as SourceSettings;
 }
 
-interface Branch extends Schema {
-  properties: { kind: { const: string } } & Record<string, Schema>;
-}
-
-const schema = schemaDocument as unknown as { properties: Record<string, Schema> };
-const sourcesSchema = schema.properties.sources as { items: { anyOf: Branch[] } };
-const branches = sourcesSchema.items.anyOf;
-
-function defaultsOf(part: unknown): JsonObject {
-  const properties = (part as { properties: Record<string, Schema> }).properties;
-  return Object.fromEntries(
-    Object.entries(properties)
-      .filter(([, each]) => each.default !== undefined)
-      .map(([name, each]) => [name, each.default]),
-  );
+/** A copy with the defaults of the schema, down to the members of lists. */
+function withDefaults(part: Schema, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((each) => withDefaults((part.items ?? {}) as Schema, each));
+  if (typeof value !== 'object' || value === null) return value;
+  const full: JsonObject = { ...value };
+  for (const [name, each] of Object.entries((part.properties ?? {}) as Record<string, Schema>)) {
+    if (full[name] !== undefined) full[name] = withDefaults(each, full[name]);
+    else if (each.default !== undefined) full[name] = each.default;
+  }
+  return full;
 }
 
 function findFaults(value: unknown): SchemaFault[] {
   // The kinds of sources are checked one by one below: "no form matches" would say nothing.
   const outer = {
-    ...schemaDocument,
-    properties: { ...schema.properties, sources: { type: 'array', maxItems: 200 } },
+    ...settingsSchema,
+    properties: { ...settingsSchema.properties, sources: { type: 'array', maxItems: 200 } },
   };
   const faults = checkSchema(outer, value);
   const sources = (value as Partial<AgentSettings> | undefined)?.sources;
   if (faults.length > 0 || !Array.isArray(sources)) return faults;
-  const modules = new Set<string>();
+  const taken = { module: new Set<string>(), name: new Set<string>() };
   for (const [index, source] of (sources as unknown[]).entries()) {
     const pointer = `/sources/${index}`;
-    const kind = (source as JsonObject | null)?.kind;
-    const branch = branches.find((each) => each.properties.kind.const === kind);
-    if (!branch) {
-      const kinds = branches.map((each) => each.properties.kind.const).join(', ');
+    const kind = findSourceKind((source as JsonObject | null)?.kind);
+    if (!kind) {
+      const kinds = sourceKinds.map(kindOf).join(', ');
       faults.push({ pointer: `${pointer}/kind`, message: `must be one of ${kinds}` });
       continue;
     }
-    const own = [...checkSchema(branch, source, pointer), ...checkPatterns(branch, source, pointer)];
+    const own = [
+      ...checkSchema(kind.schema, source, pointer),
+      ...checkPatterns(kind.schema, source, pointer),
+    ];
     faults.push(...own);
     if (own.length > 0) continue;
-    const full = withDefaults(source as SourceSettings);
-    if (modules.has(full.module))
-      faults.push({ pointer: `${pointer}/module`, message: `'${full.module}' is taken by another source` });
-    modules.add(full.module);
-    if (full.kind === 'simulated') faults.push(...checkStreams(full, pointer));
+    const full = ofKind(kind, source as SourceSettings);
+    for (const member of ['module', 'name'] as const) {
+      const wanted = full[member];
+      if (wanted === undefined) continue;
+      if (taken[member].has(wanted))
+        faults.push({ pointer: `${pointer}/${member}`, message: `'${wanted}' is taken by another source` });
+      taken[member].add(wanted);
+    }
+    faults.push(...kind.check(full, pointer));
   }
   return faults;
 }
@@ -162,25 +122,4 @@ function checkPatterns(part: Schema, value: unknown, pointer: string): SchemaFau
   return Object.entries(value).flatMap(([name, each]) =>
     properties[name] ? checkPatterns(properties[name], each, `${pointer}/${name}`) : [],
   );
-}
-
-/** What the schema cannot say: values fit their type, and a name is used once. */
-function checkStreams(source: SimulatedSourceSettings, pointer: string): SchemaFault[] {
-  const faults: SchemaFault[] = [];
-  const names = new Set<string>();
-  for (const [index, stream] of source.streams.entries()) {
-    const at = `${pointer}/streams/${index}`;
-    if (names.has(stream.name))
-      faults.push({ pointer: `${at}/name`, message: `'${stream.name}' is used twice` });
-    names.add(stream.name);
-    const wanted = stream.type === 'text' ? 'string' : stream.type;
-    const needsValues = stream.waveform === 'cycle' || stream.type === 'text';
-    if (needsValues && stream.values === undefined)
-      faults.push({ pointer: `${at}/values`, message: 'is required for text and for the waveform cycle' });
-    if (stream.values?.some((each) => typeof each !== wanted))
-      faults.push({ pointer: `${at}/values`, message: `must hold values of type ${stream.type} only` });
-    if (stream.type === 'text' && stream.waveform !== 'cycle' && stream.waveform !== 'constant')
-      faults.push({ pointer: `${at}/waveform`, message: 'must be cycle or constant for text' });
-  }
-  return faults;
 }

@@ -2,10 +2,9 @@ import { messageOf } from '../../common/runtime/app-error.ts';
 import { ConfigError } from '../../common/runtime/config.ts';
 import { agentLimits } from '../../common/wamp/agent-procedures.ts';
 import { parseStream } from '../../common/wamp/readings.ts';
-import type { SourceSettings } from '../settings.ts';
-import { createSimulatedSource } from './simulated.ts';
+import { findSourceKind } from './kinds.ts';
 import type { Source, SourceContext } from './source.ts';
-import { createSystemSource } from './system.ts';
+import type { SourceSettings } from './source-kind.ts';
 
 /** One source per entry of the settings. Nothing runs yet. Throws ConfigError for what the server would refuse. */
 export function createSources(settings: readonly SourceSettings[], context: SourceContext): Source[] {
@@ -29,10 +28,7 @@ export function createSources(settings: readonly SourceSettings[], context: Sour
 }
 
 function createSource(settings: SourceSettings, context: SourceContext): Source {
-  switch (settings.kind) {
-    case 'system':
-      return createSystemSource(settings, context);
-    case 'simulated':
-      return createSimulatedSource(settings, context);
-  }
+  const kind = findSourceKind(settings.kind);
+  if (!kind) throw new ConfigError([`there is no source of kind '${settings.kind}'`]);
+  return kind.create(settings, context);
 }

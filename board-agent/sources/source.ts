@@ -1,6 +1,7 @@
 /**
  * What a source of readings is: one or more modules of the board, with streams that it emits and
- * procedures that it answers. A new kind of source is a file here and a form in the settings schema.
+ * procedures that it answers. A source samples (it emits when it wants) or hears messages (it gives
+ * them to the intake and acknowledges them when that is done).
  */
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { Logger } from '../../common/runtime/logger.ts';

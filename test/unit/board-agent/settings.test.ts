@@ -5,6 +5,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, describe, expect, it } from 'vitest';
 import schema from '../../../board-agent/settings.schema.json' with { type: 'json' };
 import { loadSettings, parseSettings } from '../../../board-agent/settings.ts';
+import { settingsSchema } from '../../../board-agent/settings-schema.ts';
 import { ConfigError } from '../../../common/runtime/config.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'boardwalk-settings-'));
@@ -98,6 +99,10 @@ describe('settings', () => {
     ['a name with a blank', [{ kind: 'system', module: 'a b' }], '/sources/0/module'],
   ])('names the place of %s', (_what, sources, place) => {
     expect(faultsOf({ sources })[0]).toMatch(new RegExp(`^${place} `));
+  });
+
+  it('is published as it is checked', () => {
+    expect(schema).toEqual(settingsSchema);
   });
 
   it('accepts and refuses exactly what the published schema does', () => {

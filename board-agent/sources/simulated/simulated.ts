@@ -1,10 +1,10 @@
 /** Declared waveforms for demos and tests, with procedures to take a stream over by hand, and one that takes time. */
 import { join } from 'node:path';
-import { AppError } from '../../common/runtime/app-error.ts';
-import type { ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
-import type { SimulatedSourceSettings } from '../settings.ts';
-import { procedurePrefix } from './procedure-prefix.ts';
-import type { BoardProcedure, Source, SourceContext } from './source.ts';
+import { AppError } from '../../../common/runtime/app-error.ts';
+import type { ReadingValue, StreamDeclaration } from '../../../common/wamp/readings.ts';
+import { procedurePrefix } from '../procedure-prefix.ts';
+import type { BoardProcedure, Source, SourceContext } from '../source.ts';
+import type { SimulatedSourceSettings } from './settings.ts';
 import { createStepProcedure } from './step.ts';
 import { createWaveform, type Waveform } from './waveforms.ts';
 

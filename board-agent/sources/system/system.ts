@@ -1,6 +1,6 @@
 /** The host's own figures. Streams exist only for what this host has. */
 
-import type { StreamDeclaration } from '../../common/wamp/readings.ts';
+import type { StreamDeclaration } from '../../../common/wamp/readings.ts';
 import {
   type CpuTimes,
   readCpuTimes,
@@ -10,9 +10,9 @@ import {
   readTemperature,
   readTraffic,
   type Traffic,
-} from '../host/proc.ts';
-import type { SystemSourceSettings } from '../settings.ts';
-import type { Source, SourceContext } from './source.ts';
+} from '../../host/proc.ts';
+import type { Source, SourceContext } from '../source.ts';
+import type { SystemSourceSettings } from './settings.ts';
 
 interface Gauge {
   stream: StreamDeclaration;

@@ -1,6 +1,6 @@
 /** Pure waveforms: the same seed and sample number give the same value, in any run. */
-import type { ReadingValue } from '../../common/wamp/readings.ts';
-import type { SimulatedStreamSettings } from '../settings.ts';
+import type { ReadingValue } from '../../../common/wamp/readings.ts';
+import type { SimulatedStreamSettings } from './settings.ts';
 
 /** Value of a stream at its sample number 0, 1, 2 … Random walks must be asked in order. */
 export type Waveform = (sample: number) => ReadingValue;

@@ -4,8 +4,8 @@
  * anything else happens.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { type Clock, pause } from '../clock.ts';
-import type { BoardProcedure, CallContext } from './source.ts';
+import { type Clock, pause } from '../../clock.ts';
+import type { BoardProcedure, CallContext } from '../source.ts';
 
 export interface StepOptions {
   /** `step` must not run twice for one attempt; `wait` may. */
