@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '../common/runtime/app-error.ts';
 import { installCurlUnlessThere } from './setup/curl.ts';
+import { partNames } from './setup/parts.ts';
 import { installTools } from './setup/tools.ts';
 import { repositoryRoot } from './stack/settings.ts';
 
@@ -25,7 +26,7 @@ let failed = 0;
 try {
   const toolsDir = process.env.BOARDWALK_TOOLS ?? join(repositoryRoot, '.boardwalk/tools');
   const say = (line: string) => console.log(line);
-  await installTools({ toolsDir, mariadb: true, say });
+  await installTools({ toolsDir, mariadb: true, parts: partNames, say });
   // The README's commands and the shell example are tested as they stand, and they use curl.
   const curlDir = await installCurlUnlessThere(toolsDir, say);
   if (curlDir !== undefined) process.env.PATH = `${process.env.PATH}:${curlDir}`;

@@ -3,10 +3,10 @@
  * and dpkg unpacks into a folder of ours. The system stays as it is.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findProgram, run } from './exec.ts';
-import { SetupError } from './progress.ts';
+import { type Say, SetupError, withProgress } from './progress.ts';
 
 export interface UnpackOptions {
   packages: readonly string[];
@@ -67,6 +67,43 @@ function aptSettings(scratch: string, listsDir: string | undefined): string[] {
     'Acquire::Retries=3',
   ];
   return ['-q', ...settings.flatMap((setting) => ['-o', setting])];
+}
+
+export interface UnpackOnceOptions {
+  /** Folder below the tools folder. */
+  name: string;
+  packages: readonly string[];
+  /** As a person calls it, e.g. `MariaDB`. */
+  title: string;
+  /** In brackets after it: size and time. */
+  about: string;
+  /** Start of the error for a system without apt. */
+  purpose: string;
+  toolsDir: string;
+  say: Say;
+  signal?: AbortSignal;
+}
+
+/** Unpacks packages with what they need, unless it was done before; gives back the root folder. */
+export async function unpackOnce(options: UnpackOnceOptions): Promise<string> {
+  const { name, packages, title, about, purpose, toolsDir, say, signal } = options;
+  const root = join(toolsDir, name);
+  const stamp = join(root, 'complete');
+  const wanted = `${packages.join(' ')}\n`;
+  if (existsSync(stamp) && (await readFile(stamp, 'utf8')) === wanted) return root;
+  await rm(root, { recursive: true, force: true });
+  await withProgress(say, `Unpacking ${title} (${about})`, `${title} is unpacked`, () =>
+    unpackDebianPackages({
+      packages,
+      into: root,
+      scratch: join(toolsDir, `${name}-apt`),
+      dependencies: true,
+      purpose,
+      ...(signal ? { signal } : {}),
+    }),
+  );
+  await writeFile(stamp, wanted);
+  return root;
 }
 
 /** Value of LD_LIBRARY_PATH for programs of an unpacked tree: its `/usr/lib/<triplet>` and `/lib/<triplet>`. */

@@ -57,9 +57,13 @@ export function lastLines(text: string, count: number): string {
   return text.trimEnd().split('\n').slice(-count).join('\n');
 }
 
-/** Absolute path of a program, looked for on PATH and then in `extraDirs`. */
-export function findProgram(name: string, extraDirs: readonly string[] = []): string | undefined {
-  const dirs = [...(process.env.PATH ?? '').split(delimiter), ...extraDirs];
+/** Absolute path of a program, looked for on PATH (or another such list) and then in `extraDirs`. */
+export function findProgram(
+  name: string,
+  extraDirs: readonly string[] = [],
+  path = process.env.PATH ?? '',
+): string | undefined {
+  const dirs = [...path.split(delimiter), ...extraDirs];
   return dirs
     .filter((dir) => dir !== '')
     .map((dir) => join(dir, name))

@@ -1,11 +1,8 @@
 /** Finds a MariaDB server, or unpacks Debian's into the tools folder. */
-
-import { existsSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { unpackDebianPackages, unpackedLibraryPath } from './debian-packages.ts';
+import { unpackedLibraryPath, unpackOnce } from './debian-packages.ts';
 import { findProgram, run } from './exec.ts';
-import { type Say, withProgress } from './progress.ts';
+import type { Say } from './progress.ts';
 
 export interface MariadbTools {
   mariadbd: string;
@@ -39,24 +36,17 @@ async function findInstalled(): Promise<MariadbTools | undefined> {
 }
 
 async function unpacked(toolsDir: string, say: Say, signal?: AbortSignal): Promise<MariadbTools> {
-  const root = join(toolsDir, 'mariadb');
-  const stamp = join(root, 'complete');
-  const wanted = `${packages.join(' ')}\n`;
-  if (!existsSync(stamp) || (await readFile(stamp, 'utf8')) !== wanted) {
-    await rm(root, { recursive: true, force: true });
-    await withProgress(say, 'Unpacking MariaDB (8 MB, about 5 s)', 'MariaDB is unpacked', () =>
-      unpackDebianPackages({
-        packages,
-        into: root,
-        scratch: join(toolsDir, 'mariadb-apt'),
-        dependencies: true,
-        purpose:
-          'There is no MariaDB: install mariadb-server (10.6 or later) or set DATABASE_URL to an existing server',
-        ...(signal ? { signal } : {}),
-      }),
-    );
-    await writeFile(stamp, wanted);
-  }
+  const root = await unpackOnce({
+    name: 'mariadb',
+    packages,
+    title: 'MariaDB',
+    about: '8 MB, about 5 s',
+    purpose:
+      'There is no MariaDB: install mariadb-server (10.6 or later) or set DATABASE_URL to an existing server',
+    toolsDir,
+    say,
+    ...(signal ? { signal } : {}),
+  });
   return {
     mariadbd: join(root, 'usr/sbin/mariadbd'),
     installDb: join(root, 'usr/bin/mariadb-install-db'),

@@ -4,35 +4,44 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CrossbarTools, findOrInstallCrossbar } from './crossbar.ts';
 import { findOrInstallMariadb, type MariadbTools } from './mariadb.ts';
+import { findOrInstallPart, type PartName, type PartTools } from './parts.ts';
 import type { Say } from './progress.ts';
 
 export interface Tools {
   crossbar: CrossbarTools;
   /** Absent when a server was given (DATABASE_URL). */
   mariadb?: MariadbTools;
+  /** Those that were asked for. */
+  parts: Partial<PartTools>;
 }
 
 export interface ToolsOptions {
   toolsDir: string;
   mariadb: boolean;
+  /** Neighbours that the tests and the demonstrator need beside it. */
+  parts?: readonly PartName[];
   say: Say;
   signal?: AbortSignal;
 }
 
 export async function installTools(options: ToolsOptions): Promise<Tools> {
-  const { toolsDir, say, signal } = options;
+  const { toolsDir, say, signal, parts = [] } = options;
   await mkdir(toolsDir, { recursive: true });
   const unlock = await lock(join(toolsDir, 'lock'), say, signal);
   // One that fails ends the other, so that nothing is left running behind the error message.
   const abort = new AbortController();
   const either = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
+  const tools: Tools['parts'] = {};
   const jobs = [
     findOrInstallCrossbar(toolsDir, say, either),
     options.mariadb ? findOrInstallMariadb(toolsDir, say, either) : undefined,
+    ...parts.map(async (name) => {
+      Object.assign(tools, { [name]: await findOrInstallPart(name, { toolsDir, say, signal: either }) });
+    }),
   ] as const;
   try {
     const [crossbar, mariadb] = await Promise.all(jobs);
-    return mariadb === undefined ? { crossbar } : { crossbar, mariadb };
+    return { crossbar, parts: tools, ...(mariadb === undefined ? {} : { mariadb }) };
   } catch (error) {
     abort.abort();
     await Promise.allSettled(jobs);

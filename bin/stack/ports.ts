@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { SetupError } from '../setup/progress.ts';
 
 /** Below the range that the kernel takes outgoing ports from, so that a restarted part finds its port free. */
@@ -29,5 +29,16 @@ function isFree(port: number): Promise<boolean> {
       else reject(error);
     });
     server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
+
+/** Resolves when something accepts connections at a port on loopback; throws otherwise. */
+export function canConnect(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: '127.0.0.1' }, () => {
+      socket.destroy();
+      resolve();
+    });
+    socket.on('error', reject);
   });
 }
