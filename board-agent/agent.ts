@@ -12,6 +12,7 @@ import { boardPrefix, reservedProcedures } from '../common/wamp/uris.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { createEmit } from './emit.ts';
 import { readConnectivity } from './host/facts.ts';
+import { createIntake } from './intake/intake.ts';
 import { createOperations } from './operations/operations.ts';
 import { createBuiltinProcedures } from './procedures/builtin.ts';
 import { createDispatcher } from './procedures/dispatcher.ts';
@@ -50,6 +51,8 @@ export interface Agent {
 }
 
 const dayMs = 86_400_000;
+/** Of the spool's bytes, for dead letters at most. */
+const letterShare = 0.25;
 
 export function createAgent(options: AgentOptions): Agent {
   const { stateDir, settings, logger, clock = systemClock } = options;
@@ -76,7 +79,18 @@ export function createAgent(options: AgentOptions): Agent {
   });
 
   const emit = createEmit({ spool, clock, logger });
-  const sources = createSources(settings.sources, { emit, clock, logger, stateDir });
+  /** Source by module, of the modules that sources declare themselves. */
+  const owners = new Map<string, string>();
+  const intake = createIntake({
+    spool,
+    clock,
+    logger: logger.child({ part: 'intake' }),
+    letterBytes: settings.spool.maxBytes * letterShare,
+    ownerOf: (module) => owners.get(module),
+  });
+  const sources = createSources(settings.sources, { emit, intake, clock, logger, stateDir });
+  for (const [index, { modules }] of sources.entries())
+    for (const { name } of modules) owners.set(name, settings.sources[index]?.name ?? name);
 
   const registry = createRegistry([
     ...createBuiltinProcedures({

@@ -10,6 +10,7 @@ import type { ArtifactReport } from '../../common/wamp/artifacts.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
 import type { ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
 import type { Clock } from '../clock.ts';
+import type { Intake } from '../intake/types.ts';
 
 export interface CallContext {
   /** W3C traceparent of the request, when the caller gave one. */
@@ -59,6 +60,8 @@ export interface SourceContext {
   emit: Emit;
   clock: Clock;
   logger: Logger;
+  /** Where a source that hears messages opens its door, when it is created. */
+  intake: Intake;
   /** The agent's folder, for what a source has to remember. */
   stateDir: string;
 }

@@ -8,6 +8,7 @@ import {
   readingsLimits,
   type StreamDeclaration,
 } from '../../common/wamp/readings.ts';
+import { prepared } from '../state/sqlite-file.ts';
 import type { SpoolState } from './database.ts';
 
 interface Row {
@@ -38,12 +39,11 @@ export function readBatch(
   state: SpoolState,
   maxReadings: number,
 ): ReadingsBatch | undefined {
-  const rows = db
-    .prepare(
-      `SELECT seq, at, value, stream, name, type, unit FROM readings JOIN streams ON streams.id = stream
+  const rows = prepared(
+    db,
+    `SELECT seq, at, value, stream, name, type, unit FROM readings JOIN streams ON streams.id = stream
        WHERE seq > ? ORDER BY seq LIMIT ?`,
-    )
-    .all(state.ackedSeq, Math.min(maxReadings, readingsLimits.batchReadings)) as unknown as Row[];
+  ).all(state.ackedSeq, Math.min(maxReadings, readingsLimits.batchReadings)) as unknown as Row[];
   const first = rows[0];
   if (!first) return undefined;
 
@@ -75,8 +75,10 @@ function jsonBytes(value: unknown): number {
 }
 
 function lossReason(db: DatabaseSync, ackedSeq: number, before: number): string {
-  const reasons = db
-    .prepare('SELECT DISTINCT reason FROM gaps WHERE to_seq > ? AND from_seq < ? ORDER BY from_seq')
+  const reasons = prepared(
+    db,
+    'SELECT DISTINCT reason FROM gaps WHERE to_seq > ? AND from_seq < ? ORDER BY from_seq',
+  )
     .all(ackedSeq, before)
     .map((row) => String(row.reason));
   return reasons.length > 0 ? reasons.join(', ') : 'unknown';

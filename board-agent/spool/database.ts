@@ -8,7 +8,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { isUuid } from '../../common/runtime/guards.ts';
 import { DamageError, openSqliteFile, readMeta } from '../state/sqlite-file.ts';
 
-const schemaVersion = 1;
+const schemaVersion = 2;
 
 const schema = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -22,6 +22,28 @@ const schema = `
   -- What the server would not take, set aside for people.
   CREATE TABLE refused (id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL, stream TEXT NOT NULL,
     at INTEGER NOT NULL, value NOT NULL, reason TEXT NOT NULL, refused_at INTEGER NOT NULL);
+`;
+
+/** Since version 2: what the intake (board-agent/intake) keeps. */
+const intakeSchema = `
+  -- Numbers of readings whose senders were told that they are stored: never dropped for newer ones.
+  CREATE TABLE promised (from_seq INTEGER PRIMARY KEY, to_seq INTEGER NOT NULL);
+  -- \`seen\` is the window of the last sequence numbers, see intake/sequence.ts.
+  CREATE TABLE devices (name TEXT PRIMARY KEY, source TEXT NOT NULL, state TEXT NOT NULL,
+    first_seen_at INTEGER NOT NULL, last_seen_at INTEGER NOT NULL, last_seq INTEGER, floor_seq INTEGER, seen BLOB,
+    received INTEGER NOT NULL, duplicate INTEGER NOT NULL, missed INTEGER NOT NULL, late INTEGER NOT NULL,
+    restarted INTEGER NOT NULL, bad_mac INTEGER NOT NULL, refused INTEGER NOT NULL) WITHOUT ROWID;
+  -- What the server has decided about modules of this board, heard or not.
+  CREATE TABLE decisions (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE source_counts (name TEXT PRIMARY KEY, kind TEXT NOT NULL, received INTEGER NOT NULL,
+    stored INTEGER NOT NULL, duplicate INTEGER NOT NULL, rejected INTEGER NOT NULL, waiting INTEGER NOT NULL)
+    WITHOUT ROWID;
+  CREATE TABLE dead_letters (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, source TEXT NOT NULL,
+    reason TEXT NOT NULL, detail TEXT NOT NULL, module TEXT, path TEXT NOT NULL, content_type TEXT, fields TEXT,
+    payload BLOB NOT NULL, bytes INTEGER NOT NULL);
+  CREATE INDEX dead_letters_of_module ON dead_letters (module, id) WHERE reason = 'quarantined';
+  -- 8 bytes for each transmission that one commit has dealt with.
+  CREATE TABLE transmissions (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, hashes BLOB NOT NULL);
 `;
 
 export interface SpoolState {
@@ -50,7 +72,13 @@ export function openDatabase(path: string, boardUuid: string): SpoolDatabase {
     put.run('next_seq', 1);
     put.run('acked_seq', 0);
   };
-  const db = openSqliteFile(path, { version: schemaVersion, sql: schema, create, cacheKib: 1024 });
+  const db = openSqliteFile(path, {
+    version: schemaVersion,
+    sql: schema + intakeSchema,
+    create,
+    upgrades: { 1: intakeSchema },
+    cacheKib: 1024,
+  });
   try {
     return { db, state: readState(db, boardUuid) };
   } catch (error) {

@@ -1,23 +1,11 @@
 /** Single steps on the spool's tables; all of them run inside a transaction of store.ts. */
 import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
-import type { StreamDeclaration } from '../../common/wamp/readings.ts';
+import { prepared } from '../state/sqlite-file.ts';
 import type { SpoolState } from './database.ts';
 import { recordGap } from './trim.ts';
 
 const maxRefusedRows = 10_000;
-
-export function streamId(db: DatabaseSync, ids: Map<string, number>, stream: StreamDeclaration): number {
-  const { name, type, unit } = stream;
-  const key = `${name}\n${type}\n${unit}`;
-  const known = ids.get(key);
-  if (known !== undefined) return known;
-  db.prepare('INSERT OR IGNORE INTO streams (name, type, unit) VALUES (?, ?, ?)').run(name, type, unit);
-  const find = db.prepare('SELECT id FROM streams WHERE name = ? AND type = ? AND unit = ?');
-  const id = Number(find.get(name, type, unit)?.id);
-  ids.set(key, id);
-  return id;
-}
 
 export function moveToRefused(
   db: DatabaseSync,
@@ -26,15 +14,14 @@ export function moveToRefused(
   reason: string,
   now: number,
 ): boolean {
-  const moved = db
-    .prepare(
-      `INSERT INTO refused (epoch, seq, stream, at, value, reason, refused_at)
+  const moved = prepared(
+    db,
+    `INSERT INTO refused (epoch, seq, stream, at, value, reason, refused_at)
        SELECT ?, seq, name, at, value, ?, ? FROM readings JOIN streams ON streams.id = stream WHERE seq = ?`,
-    )
-    .run(state.epoch, reason.slice(0, 500), now, seq);
+  ).run(state.epoch, reason.slice(0, 500), now, seq);
   if (moved.changes === 0) return false;
-  db.prepare('DELETE FROM readings WHERE seq = ?').run(seq);
-  db.prepare('DELETE FROM refused WHERE id <= (SELECT max(id) FROM refused) - ?').run(maxRefusedRows);
+  prepared(db, 'DELETE FROM readings WHERE seq = ?').run(seq);
+  prepared(db, 'DELETE FROM refused WHERE id <= (SELECT max(id) FROM refused) - ?').run(maxRefusedRows);
   recordGap(db, seq, seq, 'refused');
   return true;
 }
@@ -45,11 +32,13 @@ export function moveToRefused(
  */
 export function renumber(db: DatabaseSync, next: SpoolState, from: number): void {
   const shift = from - 1;
-  db.prepare('DELETE FROM readings WHERE seq < ?').run(from);
-  db.prepare('DELETE FROM gaps WHERE to_seq < ?').run(from);
+  prepared(db, 'DELETE FROM readings WHERE seq < ?').run(from);
+  prepared(db, 'DELETE FROM gaps WHERE to_seq < ?').run(from);
+  prepared(db, 'DELETE FROM promised WHERE to_seq < ?').run(from);
   db.exec('DELETE FROM marks');
-  db.prepare('UPDATE readings SET seq = seq - ?').run(shift);
-  db.prepare('UPDATE gaps SET from_seq = max(1, from_seq - ?), to_seq = to_seq - ?').run(shift, shift);
+  prepared(db, 'UPDATE readings SET seq = seq - ?').run(shift);
+  prepared(db, 'UPDATE gaps SET from_seq = max(1, from_seq - ?), to_seq = to_seq - ?').run(shift, shift);
+  prepared(db, 'UPDATE promised SET from_seq = max(1, from_seq - ?), to_seq = to_seq - ?').run(shift, shift);
   next.epoch = randomUUID();
   next.nextSeq -= shift;
   next.ackedSeq = 0;
@@ -57,8 +46,9 @@ export function renumber(db: DatabaseSync, next: SpoolState, from: number): void
 }
 
 export function countMissing(db: DatabaseSync, ackedSeq: number): number {
-  const missing = db
-    .prepare('SELECT sum(to_seq - max(from_seq, ? + 1) + 1) AS n FROM gaps WHERE to_seq > ?')
-    .get(ackedSeq, ackedSeq)?.n;
+  const missing = prepared(
+    db,
+    'SELECT sum(to_seq - max(from_seq, ? + 1) + 1) AS n FROM gaps WHERE to_seq > ?',
+  ).get(ackedSeq, ackedSeq)?.n;
   return Number(missing ?? 0);
 }

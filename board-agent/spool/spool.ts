@@ -3,6 +3,11 @@
  * make repeats harmless.
  *
  *   add → buffer → (tick, one transaction) file, numbered → peek → sent → ack → (next tick) deleted
+ *   append → (end of this turn of the event loop, one transaction for all) file, numbered → resolved
+ *
+ * `add` is for who has nobody to refuse: when there is no room, the oldest go. `append` is for who
+ * tells a sender that it is stored: it is refused when there is no room, and nothing that it has
+ * stored goes for newer readings.
  *
  * Rules that everything rests on: only what is committed is ever sent; a number is given once; a
  * number that will not come is in `gaps` with its reason. A disk that is full or failing never
@@ -13,11 +18,13 @@ import type { Logger } from '../../common/runtime/logger.ts';
 import type { ReadingsBatch, ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
 import type { Clock } from '../clock.ts';
 import { isFull, usedBytes, vacuum } from '../state/sqlite-file.ts';
-import { readBatch, toStored } from './batch.ts';
+import { type Append, refuseAll, type Settled, type SpoolWork, settle, unavailable } from './appends.ts';
+import { readBatch } from './batch.ts';
 import type { SpoolState } from './database.ts';
-import { countMissing, moveToRefused, renumber, streamId } from './rows.ts';
+import { countMissing, moveToRefused, renumber } from './rows.ts';
 import { createStore } from './store.ts';
-import { dropOldest, recordGap, type SpoolLimits, trimByAge, trimByBytes } from './trim.ts';
+import { dropOldest, type SpoolLimits } from './trim.ts';
+import { createWriter } from './writer.ts';
 
 export interface Reading {
   stream: StreamDeclaration;
@@ -35,6 +42,8 @@ export interface SpoolOptions {
   /** Longest time that a reading waits in memory. */
   commitIntervalMs?: number;
   maxBuffered?: number;
+  /** Works of `append` that may wait. */
+  maxAppends?: number;
   /** After the commit of new readings. */
   onCommit?: () => void;
   /** The numbering begins anew: the server has to hear of it before the next batch. */
@@ -58,6 +67,13 @@ export interface SpoolStats {
 
 export interface Spool {
   add(reading: Reading): void;
+  /**
+   * Runs `work` in the next transaction, after what came before it, together with what comes in this
+   * turn of the event loop. Resolves when that is committed and flushed. Rejects with AppError
+   * `unavailable` when the spool has no room, the disk fails or too much waits already, and with what
+   * `work` throws; nothing of it is kept then.
+   */
+  append<T>(work: SpoolWork<T>): Promise<T>;
   /** Commits what is buffered, deletes what is acknowledged, keeps the bounds. Never throws. */
   flush(): void;
   /** The oldest readings that are on disk and not acknowledged; at most `maxReadings`. */
@@ -78,98 +94,81 @@ export interface Spool {
   close(): void;
 }
 
-const defaults = { commitIntervalMs: 200, maxBuffered: 20_000 } as const;
-const markEveryMs = 60_000;
+const defaults = { commitIntervalMs: 200, maxBuffered: 20_000, maxAppends: 10_000 } as const;
 const retryDiskMs = 2000;
 
 export function createSpool(options: SpoolOptions): Spool {
   const { limits, clock } = options;
   const { commitIntervalMs = defaults.commitIntervalMs, maxBuffered = defaults.maxBuffered } = options;
   const store = createStore({ ...options, onNewEpoch: () => options.onNewEpoch?.() });
+  const { maxAppends = defaults.maxAppends } = options;
+  const writer = createWriter({ limits, clock, commitIntervalMs });
   let buffer: Reading[] = [];
+  let appends: Append[] = [];
   /** Dropped from the buffer before they got a number. */
   let unnumbered = 0;
   /** An acknowledgement that is not on disk yet. */
   let stateChanged = false;
-  let lastMarkAt = 0;
   let retryAtMs = 0;
+  let closed = false;
   let cancelTick: (() => void) | undefined;
   let cancelReconcile: (() => void) | undefined;
+  let endOfTurn: NodeJS.Immediate | undefined;
   const lost: SpoolStats['lost'] = { spoolFull: 0, tooOld: 0, diskFull: 0, refused: 0 };
 
-  function storeBuffered(db: DatabaseSync, next: SpoolState): void {
-    if (unnumbered > 0) {
-      recordGap(db, next.nextSeq, next.nextSeq + unnumbered - 1, 'disk-full');
-      next.nextSeq += unnumbered;
-    }
-    const ids = new Map<string, number>();
-    const insert = db.prepare('INSERT INTO readings (seq, stream, at, value) VALUES (?, ?, ?, ?)');
-    for (const reading of buffer) {
-      insert.run(next.nextSeq, streamId(db, ids, reading.stream), reading.at, toStored(reading.value));
-      next.nextSeq += 1;
-    }
-  }
-
-  function tidy(db: DatabaseSync, next: SpoolState, now: number): { tooOld: number; spoolFull: number } {
-    db.prepare('DELETE FROM readings WHERE seq <= ?').run(next.ackedSeq);
-    db.prepare('DELETE FROM gaps WHERE to_seq <= ?').run(next.ackedSeq);
-    db.prepare('DELETE FROM marks WHERE seq <= ?').run(next.ackedSeq);
-    if (Math.abs(now - lastMarkAt) >= markEveryMs)
-      db.prepare('INSERT OR REPLACE INTO marks (seq, at) VALUES (?, ?)').run(next.nextSeq, now);
-    return {
-      tooOld: trimByAge(db, limits, now),
-      spoolFull: trimByBytes(db, limits, next.nextSeq),
-    };
-  }
-
-  function write(): void {
-    const now = clock.now();
-    const trimmed = store.commit((db, next) => {
-      storeBuffered(db, next);
-      return tidy(db, next, now);
-    });
-    if (Math.abs(now - lastMarkAt) >= markEveryMs) lastMarkAt = now;
-    lost.tooOld += trimmed.tooOld;
-    lost.spoolFull += trimmed.spoolFull;
+  function write(): Settled[] {
+    const { settled, tooOld, spoolFull } = writer.write(store, { buffer, unnumbered, appends, stateChanged });
+    lost.tooOld += tooOld;
+    lost.spoolFull += spoolFull;
+    return settled;
   }
 
   /** When the disk has no room: first the reserve, then the oldest give theirs to the newest. */
-  function writeMakingRoom(): boolean {
+  function writeMakingRoom(): Settled[] {
     try {
-      write();
-      return true;
+      return write();
     } catch (error) {
       if (!isFull(error)) throw error;
     }
     store.makeRoom();
     try {
-      write();
+      return write();
     } catch (error) {
       if (!isFull(error)) throw error;
       const dropped = store.commit((db, next) => dropOldest(db, next.nextSeq, 'disk-full'));
       if (dropped === 0) throw error;
       lost.diskFull += dropped;
-      write();
+      return write();
     }
-    return true;
   }
 
   function flush(): void {
     cancelTick?.();
     cancelTick = undefined;
-    const fresh = buffer.length + unnumbered > 0;
-    if ((fresh || stateChanged) && clock.monotonicMs() >= retryAtMs) {
-      if (store.guard(writeMakingRoom, false)) {
-        buffer = [];
-        unnumbered = 0;
-        stateChanged = false;
-        store.read(vacuum, undefined);
-        if (fresh) options.onCommit?.();
-      } else {
-        retryAtMs = clock.monotonicMs() + retryDiskMs;
-      }
-    }
+    if (endOfTurn) clearImmediate(endOfTurn);
+    endOfTurn = undefined;
+    commitWaiting();
     schedule();
+  }
+
+  function commitWaiting(): void {
+    const fresh = buffer.length + unnumbered + appends.length > 0;
+    if (!fresh && !stateChanged) return;
+    const tries = clock.monotonicMs() >= retryAtMs;
+    const settled = tries ? store.guard(writeMakingRoom, undefined) : undefined;
+    const works = appends;
+    appends = [];
+    if (!settled) {
+      if (tries) retryAtMs = clock.monotonicMs() + retryDiskMs;
+      refuseAll(works, store.fault() ?? 'its file cannot be written');
+      return;
+    }
+    buffer = [];
+    unnumbered = 0;
+    stateChanged = false;
+    settle(works, settled);
+    store.read(vacuum, undefined);
+    if (fresh) options.onCommit?.();
   }
 
   function schedule(): void {
@@ -213,7 +212,7 @@ export function createSpool(options: SpoolOptions): Spool {
       { serverAckedSeq, unverifiedFrom },
       'the spool has lost commits: its numbering begins anew',
     );
-    lastMarkAt = 0;
+    writer.forgetMark();
     options.onNewEpoch?.();
   }
 
@@ -231,6 +230,14 @@ export function createSpool(options: SpoolOptions): Spool {
       }
       buffer.push(reading);
       schedule();
+    },
+    append<T>(work: SpoolWork<T>) {
+      if (closed) return Promise.reject(unavailable('the agent stops'));
+      if (appends.length >= maxAppends) return Promise.reject(unavailable('too much waits for the disk'));
+      endOfTurn ??= setImmediate(flush);
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      appends.push({ work, resolve, reject });
+      return promise as Promise<T>;
     },
     flush,
     peek: (maxReadings) => store.read((db) => readBatch(db, store.state(), maxReadings), undefined),
@@ -264,6 +271,7 @@ export function createSpool(options: SpoolOptions): Spool {
       };
     },
     close() {
+      closed = true;
       retryAtMs = 0;
       flush();
       cancelTick?.();

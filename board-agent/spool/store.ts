@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { Clock } from '../clock.ts';
+import { prepared } from '../state/sqlite-file.ts';
 import { createSqliteStore, type SqliteStore } from '../state/sqlite-store.ts';
 import { openDatabase, type SpoolState } from './database.ts';
 
@@ -34,11 +35,14 @@ const reserveBytes = 2_097_152;
 export function createStore(options: StoreOptions): Store {
   const { path, clock, logger } = options;
   let state: SpoolState = { epoch: randomUUID(), nextSeq: 1, ackedSeq: 0, unverifiedFrom: undefined };
+  /** What the open file holds; undefined until the first commit to it. */
+  let written: SpoolState | undefined;
   const file = createSqliteStore({ path, name: 'spool', open, reserveBytes, clock, logger });
 
   function open(): DatabaseSync {
     const before = state.epoch;
     const opened = openDatabase(path, options.boardUuid);
+    written = undefined;
     // Everything that is numbered from here on is unconfirmed until hello has been answered.
     state = { ...opened.state, unverifiedFrom: opened.state.unverifiedFrom ?? opened.state.nextSeq };
     if (state.epoch !== before) options.onNewEpoch();
@@ -59,14 +63,17 @@ export function createStore(options: StoreOptions): Store {
       const next = { ...state };
       const result = file.transaction((db) => {
         const done = work(db, next);
-        const put = db.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
+        const put = prepared(db, 'INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
         if (next.epoch !== state.epoch) put.run('epoch', next.epoch);
         put.run('next_seq', next.nextSeq);
-        put.run('acked_seq', next.ackedSeq);
-        put.run('unverified_from', next.unverifiedFrom ?? null);
+        // What was noted in memory may not be in the file yet: compared with what was written last.
+        if (next.ackedSeq !== written?.ackedSeq) put.run('acked_seq', next.ackedSeq);
+        if (!written || next.unverifiedFrom !== written.unverifiedFrom)
+          put.run('unverified_from', next.unverifiedFrom ?? null);
         return done;
       });
       state = next;
+      written = next;
       return result;
     },
   };

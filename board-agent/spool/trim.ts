@@ -1,6 +1,7 @@
 /** Bounds of the spool: the oldest go first, and every number that goes is written down as a gap. */
 import type { DatabaseSync } from 'node:sqlite';
-import { usedBytes } from '../state/sqlite-file.ts';
+import { prepared, usedBytes } from '../state/sqlite-file.ts';
+import { firstPromised } from './promised.ts';
 
 export type LossReason = 'spool-full' | 'too-old' | 'disk-full' | 'refused';
 
@@ -16,9 +17,9 @@ const dropShare = 1 / 64;
 
 /** Numbers that were given but will not come; merged with an adjoining gap of the same reason. */
 export function recordGap(db: DatabaseSync, from: number, to: number, reason: LossReason): void {
-  const merged = db.prepare('UPDATE gaps SET to_seq = ? WHERE to_seq = ? AND reason = ?');
+  const merged = prepared(db, 'UPDATE gaps SET to_seq = ? WHERE to_seq = ? AND reason = ?');
   if (merged.run(to, from - 1, reason).changes === 0)
-    db.prepare('INSERT INTO gaps (from_seq, to_seq, reason) VALUES (?, ?, ?)').run(from, to, reason);
+    prepared(db, 'INSERT INTO gaps (from_seq, to_seq, reason) VALUES (?, ?, ?)').run(from, to, reason);
 }
 
 /** Drops what waits below `beforeSeq`. Answers with how many readings that were. Inside a transaction. */
@@ -27,35 +28,36 @@ export function dropBefore(db: DatabaseSync, beforeSeq: number, reason: LossReas
   // Numbers that are missing already stay with the reason they have.
   for (let from = firstSeq(db); from !== undefined && from < beforeSeq; from = firstSeq(db)) {
     const to = Math.min(endOfRun(db, from), beforeSeq - 1);
-    dropped += Number(db.prepare('DELETE FROM readings WHERE seq BETWEEN ? AND ?').run(from, to).changes);
+    dropped += Number(prepared(db, 'DELETE FROM readings WHERE seq BETWEEN ? AND ?').run(from, to).changes);
     recordGap(db, from, to, reason);
   }
   return dropped;
 }
 
 export function firstSeq(db: DatabaseSync): number | undefined {
-  const seq = db.prepare('SELECT min(seq) AS seq FROM readings').get()?.seq;
+  const seq = prepared(db, 'SELECT min(seq) AS seq FROM readings').get()?.seq;
   return typeof seq === 'number' ? seq : undefined;
 }
 
 /** Last number before the next hole. */
 function endOfRun(db: DatabaseSync, from: number): number {
-  const gap = db.prepare('SELECT min(from_seq) AS seq FROM gaps WHERE from_seq > ?').get(from)?.seq;
+  const gap = prepared(db, 'SELECT min(from_seq) AS seq FROM gaps WHERE from_seq > ?').get(from)?.seq;
   return typeof gap === 'number' ? gap - 1 : Number.MAX_SAFE_INTEGER;
 }
 
 /** Drops what waits for too long. Inside a transaction. */
 export function trimByAge(db: DatabaseSync, limits: SpoolLimits, now: number): number {
-  const mark = db
-    .prepare('SELECT max(seq) AS seq FROM marks WHERE at >= ? AND at < ?')
-    .get(earliestTrustedTime, now - limits.maxAgeMs)?.seq;
+  const mark = prepared(db, 'SELECT max(seq) AS seq FROM marks WHERE at >= ? AND at < ?').get(
+    earliestTrustedTime,
+    now - limits.maxAgeMs,
+  )?.seq;
   return typeof mark === 'number' ? dropBefore(db, mark, 'too-old') : 0;
 }
 
 /** Drops the oldest until the file is within its bytes. Inside a transaction. */
-export function trimByBytes(db: DatabaseSync, limits: SpoolLimits, nextSeq: number): number {
+export function trimByBytes(db: DatabaseSync, maxBytes: number, nextSeq: number): number {
   let dropped = 0;
-  for (let round = 0; round < 64 && usedBytes(db) > limits.maxBytes; round += 1) {
+  for (let round = 0; round < 64 && usedBytes(db) > maxBytes; round += 1) {
     const step = dropOldest(db, nextSeq, 'spool-full');
     if (step === 0) break;
     dropped += step;
@@ -63,9 +65,10 @@ export function trimByBytes(db: DatabaseSync, limits: SpoolLimits, nextSeq: numb
   return dropped;
 }
 
-/** Drops one step of the oldest. Inside a transaction. */
+/** Drops one step of the oldest, up to the first that was promised. Inside a transaction. */
 export function dropOldest(db: DatabaseSync, nextSeq: number, reason: LossReason): number {
   const first = firstSeq(db);
   if (first === undefined) return 0;
-  return dropBefore(db, first + Math.max(1, Math.ceil((nextSeq - first) * dropShare)), reason);
+  const step = first + Math.max(1, Math.ceil((nextSeq - first) * dropShare));
+  return dropBefore(db, Math.min(step, firstPromised(db)), reason);
 }

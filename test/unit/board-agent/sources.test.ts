@@ -76,7 +76,14 @@ describe('sources', () => {
 
   function create(sources: unknown[]): Source[] {
     const emit = createEmit({ spool: { add: (each) => void readings.push(each) }, clock, logger: silent });
-    return createSources(parseSettings({ sources }).sources, { emit, clock, logger: silent, stateDir });
+    const intake = { open: () => ({ take: async () => ({ status: 'held' }) as const, setFault: () => {} }) };
+    return createSources(parseSettings({ sources }).sources, {
+      emit,
+      intake,
+      clock,
+      logger: silent,
+      stateDir,
+    });
   }
 
   const simulated = {
@@ -173,6 +180,7 @@ describe('sources', () => {
 
   it('keeps out of the spool what cannot be sent', () => {
     const emit = createEmit({ spool: { add: (each) => void readings.push(each) }, clock, logger: silent });
+    const intake = { open: () => ({ take: async () => ({ status: 'held' }) as const, setFault: () => {} }) };
     const number = { name: 'a/n', type: 'number', unit: '' } as const;
     const text = { name: 'a/t', type: 'text', unit: '' } as const;
     emit(number, Number.NaN);

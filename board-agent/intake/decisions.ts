@@ -1,0 +1,34 @@
+/** Who is let in: what the server has decided, kept on disk for the time without it. */
+import type { DatabaseSync } from 'node:sqlite';
+import type { ModuleState, ModulesAnswer, UnknownDevicePolicy } from '../../common/wamp/modules.ts';
+import { prepared } from '../state/sqlite-file.ts';
+
+export interface Decisions {
+  unknownDevices: UnknownDevicePolicy;
+  createPerMinute: number;
+  /** Of the server; undefined before its first answer. */
+  version?: string;
+  states: Map<string, ModuleState>;
+}
+
+const beforeTheFirst = { unknownDevices: 'quarantine', createPerMinute: 0 } as const;
+
+export function loadDecisions(db: DatabaseSync): Decisions {
+  const text = prepared(db, "SELECT value FROM meta WHERE key = 'decisions'").get()?.value;
+  const kept = typeof text === 'string' ? (JSON.parse(text) as Omit<Decisions, 'states'>) : beforeTheFirst;
+  const rows = prepared(db, 'SELECT name, state FROM decisions').all();
+  return { ...kept, states: new Map(rows.map((row) => [String(row.name), row.state as ModuleState])) };
+}
+
+/** Inside a transaction. Answers with the decisions that hold from now on. */
+export function writeDecisions(db: DatabaseSync, before: Decisions, answer: ModulesAnswer): Decisions {
+  const { unknownDevices, createPerMinute, version } = answer;
+  const put = prepared(db, "INSERT OR REPLACE INTO meta (key, value) VALUES ('decisions', ?)");
+  put.run(JSON.stringify({ unknownDevices, createPerMinute, version }));
+  if (!answer.decisions) return { ...before, unknownDevices, createPerMinute, version };
+  db.exec('DELETE FROM decisions');
+  const insert = prepared(db, 'INSERT OR REPLACE INTO decisions (name, state) VALUES (?, ?)');
+  for (const { name, state } of answer.decisions) insert.run(name, state);
+  const states = new Map(answer.decisions.map(({ name, state }) => [name, state]));
+  return { unknownDevices, createPerMinute, version, states };
+}

@@ -1,0 +1,70 @@
+/**
+ * HMAC-SHA256 of devices that sign: over `<device>\n<seq>\n`, in UTF-8, and the signed bytes. The keys
+ * stay here: they are in no log line, no status and no support bundle.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { messageOf } from '../../common/runtime/app-error.ts';
+import { moduleNameLength, moduleNamePattern } from '../../common/wamp/modules.ts';
+
+export type MacKeys = Map<string, Buffer>;
+
+const keyBytes = { min: 16, max: 1024 } as const;
+
+/**
+ * Reads the keys of the devices: each is what its file holds, without a line feed at the end. What
+ * is wrong with them is added to `faults`, in words that hold nothing of a key.
+ */
+export function readMacKeys(files: Readonly<Record<string, string>>, faults: string[]): MacKeys {
+  const keys: MacKeys = new Map();
+  for (const [module, path] of Object.entries(files)) {
+    if (!moduleNamePattern.test(module) || module.length > moduleNameLength)
+      faults.push(`macKeyFiles: '${module}' is no name of a module`);
+    const key = readKey(path, (fault) => faults.push(`the key of '${module}', ${path}: ${fault}`));
+    if (key) keys.set(module, key);
+  }
+  return keys;
+}
+
+function readKey(path: string, say: (fault: string) => void): Buffer | undefined {
+  try {
+    const { mode } = statSync(path);
+    if ((mode & 0o077) !== 0) {
+      say(`others may read it (mode ${(mode & 0o777).toString(8)}, wanted 600)`);
+      return undefined;
+    }
+    const key = withoutLineFeed(readFileSync(path));
+    if (key.length >= keyBytes.min && key.length <= keyBytes.max) return key;
+    say(`it must have ${keyBytes.min} to ${keyBytes.max} bytes`);
+  } catch (error) {
+    say(messageOf(error));
+  }
+  return undefined;
+}
+
+function withoutLineFeed(content: Buffer): Buffer {
+  if (content.at(-1) !== 0x0a) return content;
+  return content.subarray(0, content.at(-2) === 0x0d ? -2 : -1);
+}
+
+export interface SignedMessage {
+  device: string;
+  seq: number;
+  bytes: Uint8Array;
+}
+
+export function macOf(key: Uint8Array, { device, seq, bytes }: SignedMessage): Buffer {
+  return createHmac('sha256', key).update(`${device}\n${seq}\n`).update(bytes).digest();
+}
+
+/** `mac` is hexadecimal or base64url, with or without `=` at its end. */
+export function isMacRight(key: Uint8Array, message: SignedMessage, mac: string): boolean {
+  const given = parseMac(mac);
+  return given !== undefined && timingSafeEqual(given, macOf(key, message));
+}
+
+function parseMac(mac: string): Buffer | undefined {
+  if (/^[0-9a-fA-F]{64}$/.test(mac)) return Buffer.from(mac, 'hex');
+  if (/^[A-Za-z0-9_-]{43}=?$/.test(mac)) return Buffer.from(mac, 'base64url');
+  return undefined;
+}

@@ -1,0 +1,148 @@
+/**
+ * The part of a message's way that needs nothing but the rules: rule → decoder → names. Pure, so
+ * that `explain` shows what the running agent would do.
+ */
+import { AppError, messageOf } from '../../common/runtime/app-error.ts';
+import { moduleNameLength, moduleNamePattern } from '../../common/wamp/modules.ts';
+import {
+  parseStream,
+  type ReadingType,
+  readingsLimits,
+  type StreamDeclaration,
+} from '../../common/wamp/readings.ts';
+import type { Reading } from '../spool/spool.ts';
+import type { CompiledRule } from './rules.ts';
+import type { DeadReason, Decoded, DecodedReading, RawMessage } from './types.ts';
+
+export interface PreparedMessage {
+  /** Whose message it is: sequence, mac and rate are this module's. */
+  device: string;
+  /** All modules that it has readings of, the device first. */
+  modules: string[];
+  seq?: number;
+  mac?: string;
+  /** What the mac covers beside device and number. */
+  signed: Uint8Array;
+  readings: Reading[];
+}
+
+export type Prepared = PreparedMessage | { dead: DeadReason; detail: string };
+
+export const messageLimits = { payloadBytes: 262_144, pathLength: 1000, readings: 5000 } as const;
+
+const latestAt = 253_402_300_799_999;
+
+export type Prepare = (message: RawMessage, receivedAt: number) => Prepared;
+
+/** The result never throws. */
+export function createPrepare(findRule: (path: string) => CompiledRule | undefined): Prepare {
+  const declare = createDeclare();
+
+  function decode(found: CompiledRule, message: RawMessage, receivedAt: number): Prepared {
+    const { path, payload, contentType } = message;
+    const decoded = found.decode({
+      path,
+      payload,
+      captures: found.captures,
+      receivedAt,
+      options: found.rule.options ?? {},
+      ...(contentType !== undefined && { contentType }),
+    });
+    return nameReadings(decoded, { ...found, message, receivedAt, declare });
+  }
+
+  return (message, receivedAt) => {
+    const found = findRule(message.path);
+    if (!found) return { dead: 'unmatched', detail: `no rule fits '${message.path.slice(0, 200)}'` };
+    try {
+      return decode(found, message, receivedAt);
+    } catch (error) {
+      return { dead: 'undecodable', detail: `${found.rule.decoder}: ${messageOf(error)}` };
+    }
+  };
+}
+
+interface Naming extends CompiledRule {
+  message: RawMessage;
+  receivedAt: number;
+  declare: Declare;
+}
+
+function nameReadings(decoded: Decoded, naming: Naming): Prepared {
+  const { rule, captures, message } = naming;
+  const fields = message.fields ?? {};
+  const named = decoded.device ?? fields.device ?? captures.module ?? rule.module;
+  const device = named ?? decoded.readings.find((each) => each.module !== undefined)?.module;
+  if (device === undefined) fail('neither message nor rule names a module');
+  if (decoded.readings.length > messageLimits.readings)
+    fail(`it has more than ${messageLimits.readings} readings`);
+  const modules = new Set([device, ...decoded.readings.map((each) => each.module ?? device)]);
+  for (const module of modules) checkModule(module);
+  const seq = decoded.seq ?? parseSeq(fields.seq);
+  const mac = decoded.mac ?? fields.mac;
+  return {
+    device,
+    modules: [...modules],
+    signed: decoded.signed ?? message.payload,
+    readings: decoded.readings.map((each) => toReading(each, each.module ?? device, naming)),
+    ...(seq !== undefined && { seq: checkSeq(seq) }),
+    ...(mac !== undefined && { mac }),
+  };
+}
+
+function fail(rule: string): never {
+  throw new AppError('invalid-arguments', rule);
+}
+
+function checkModule(name: string): void {
+  if (typeof name !== 'string' || name.length > moduleNameLength || !moduleNamePattern.test(name))
+    fail(
+      `'${String(name).slice(0, 100)}' is no name of a module (${moduleNamePattern.source}, at most ${moduleNameLength})`,
+    );
+}
+
+function parseSeq(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  return /^[0-9]{1,16}$/.test(text) ? Number(text) : fail('seq must be a non-negative whole number');
+}
+
+function checkSeq(seq: number): number {
+  return Number.isSafeInteger(seq) && seq >= 0 ? seq : fail('seq must be a non-negative whole number');
+}
+
+function toReading(reading: DecodedReading, module: string, { rule, receivedAt, declare }: Naming): Reading {
+  const { measurement, value } = reading;
+  const name = `${module}/${rule.prefix ?? ''}${measurement}`;
+  const at = Math.round(reading.at ?? receivedAt);
+  if (!(at >= 0 && at <= latestAt)) fail(`the time of '${name}' must be in epoch milliseconds`);
+  const type = typeOf(value);
+  if (type === undefined) fail(`'${name}' must be a number, text, true or false`);
+  if (typeof value === 'number' && !Number.isFinite(value)) fail(`'${name}' must be a finite number`);
+  if (typeof value === 'string' && (value.length > readingsLimits.textLength || !value.isWellFormed()))
+    fail(`'${name}' must be well-formed text of at most ${readingsLimits.textLength} characters`);
+  const unit = rule.units?.[measurement] ?? reading.unit ?? '';
+  return { stream: declare(name, type, unit), at, value };
+}
+
+function typeOf(value: unknown): ReadingType | undefined {
+  if (typeof value === 'number') return 'number';
+  if (typeof value === 'boolean') return 'boolean';
+  return typeof value === 'string' ? 'text' : undefined;
+}
+
+type Declare = (name: string, type: ReadingType, unit: string) => StreamDeclaration;
+
+const maxChecked = 10_000;
+
+/** Remembers what was checked: the next reading of a stream costs a look-up. */
+function createDeclare(): Declare {
+  let checked = new Map<string, StreamDeclaration>();
+  return (name, type, unit) => {
+    const known = checked.get(name);
+    if (known && known.type === type && known.unit === unit) return known;
+    const stream = parseStream({ name, type, unit }, `stream '${name.slice(0, 200)}'`);
+    if (checked.size >= maxChecked) checked = new Map();
+    checked.set(name, stream);
+    return stream;
+  };
+}
