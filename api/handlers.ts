@@ -3,6 +3,8 @@ import { findLiveConductors } from '../common/db/queries/conductors.ts';
 import { findLiveAgents } from '../common/db/queries/wamp-agents.ts';
 import { createAgentDirectory } from '../common/relay/agent-directory.ts';
 import { createWakeClient } from '../common/wake/wake-client.ts';
+import { createAlarmRuleHandlers } from './alarm-rules/handlers.ts';
+import { createAlarmHandlers } from './alarms/handlers.ts';
 import { createArtifactHandlers } from './artifacts/handlers.ts';
 import { createAuditHandlers } from './audit/handlers.ts';
 import { createAuthHandlers } from './auth/handlers.ts';
@@ -50,6 +52,8 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createBoardListHandlers(deps),
     ...createFleetHandlers(deps),
     ...createScheduleHandlers(deps),
+    ...createAlarmRuleHandlers(deps),
+    ...createAlarmHandlers(deps),
     ...createOperationHandlers(deps, wake, memory),
     ...createArtifactHandlers(deps),
     ...createReadingsHandlers(deps),

@@ -1,6 +1,6 @@
 /**
- * From a reference in a path to a row that belongs to a tenant and has a name unique in it: fleets and
- * schedules. The same rules as for boards (access.ts).
+ * From a reference in a path to a row that belongs to a tenant and has a name unique in it: fleets,
+ * schedules and alarm rules. The same rules as for boards (access.ts).
  */
 import type { EntityManager } from 'typeorm';
 import { AppError } from '../common/runtime/app-error.ts';
@@ -10,7 +10,7 @@ import type { Principal } from './auth/principal.ts';
 import type { OperationId } from './http/operation.ts';
 import { allowsInTenant, roleIn } from './http/permissions.ts';
 
-const things = { fleets: 'fleet', schedules: 'schedule' } as const;
+const things = { fleets: 'fleet', schedules: 'schedule', alarm_rules: 'alarm rule' } as const;
 
 export interface NamedAccess {
   id: string;

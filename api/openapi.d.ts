@@ -481,7 +481,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a fleet; its boards stay
-         * @description Refused with 409 while a schedule uses it.
+         * @description Refused with 409 while a schedule or an alarm rule uses it.
          */
         delete: operations["deleteFleet"];
         options?: never;
@@ -628,6 +628,117 @@ export interface paths {
         get: operations["listScheduleRuns"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alarm-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List alarm rules by name */
+        get: operations["listAlarmRules"];
+        put?: never;
+        /**
+         * Have alarms raised
+         * @description A rule sees readings that are stored after it was made. A tenant may have 200.
+         */
+        post: operations["createAlarmRule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alarm-rules/{rule}": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                rule: components["parameters"]["alarmRule"];
+            };
+            cookie?: never;
+        };
+        /** Read an alarm rule */
+        get: operations["getAlarmRule"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an alarm rule
+         * @description Its open alarms are cleared with the reason `rule-deleted`; they stay in the list.
+         */
+        delete: operations["deleteAlarmRule"];
+        options?: never;
+        head?: never;
+        /**
+         * Change, enable or disable an alarm rule
+         * @description A change of `target`, `stream`, `condition`, a duration or `hysteresis` begins the watch anew: alarms that are
+         *     open are cleared with the reason `rule-changed`. Disabling clears them with `rule-disabled`.
+         */
+        patch: operations["updateAlarmRule"];
+        trace?: never;
+    };
+    "/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List alarms, newest first */
+        get: operations["listAlarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alarms/{alarm}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm: components["parameters"]["alarm"];
+            };
+            cookie?: never;
+        };
+        /** Read an alarm */
+        get: operations["getAlarm"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alarms/{alarm}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm: components["parameters"]["alarm"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that somebody knows of an alarm
+         * @description Only one that is raised; 409 for one that is acknowledged or cleared.
+         */
+        post: operations["acknowledgeAlarm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1272,7 +1383,7 @@ export interface paths {
         };
         /**
          * Server-sent events of what the caller may see
-         * @description Events have a `type`: `presence`, `operation` (a target or an operation changed, or reports progress), `readings`, `beat` (every 10 s, with the server's time), `resync` (what
+         * @description Events have a `type`: `presence`, `operation` (a target or an operation changed, or reports progress), `alarm` (raised, acknowledged, cleared), `readings`, `beat` (every 10 s, with the server's time), `resync` (what
          *     `after` names is no longer kept: read the state again). A client that is too slow is cut off.
          */
         get: operations["streamEvents"];
@@ -2246,6 +2357,181 @@ export interface components {
             items: components["schemas"]["ScheduleRun"][];
             next?: components["schemas"]["Next"];
         };
+        /** @enum {string} */
+        AlarmSeverity: "info" | "warning" | "critical";
+        /**
+         * @description `raised` and `acknowledged` are open.
+         * @enum {string}
+         */
+        AlarmState: "raised" | "acknowledged" | "cleared";
+        /** @description Exactly one. Booleans are compared as 0 and 1. */
+        AlarmCondition: {
+            above?: {
+                threshold: number;
+            };
+            below?: {
+                threshold: number;
+            };
+            outside?: {
+                low: number;
+                high: number;
+            };
+            /** @description Change per second from one reading to the next. */
+            rate?: {
+                perSecond: number;
+                /**
+                 * @default either
+                 * @enum {string}
+                 */
+                direction?: "rising" | "falling" | "either";
+            };
+            equals?: {
+                value: number | boolean | string;
+            };
+            /** @description The newest reading is older than `forSeconds`, which is required. */
+            noData?: Record<string, never>;
+            /** @description The board has been offline for `forSeconds`. Goes without `stream`. */
+            boardOffline?: Record<string, never>;
+        };
+        /** @description An operation that is made with the alarm, in the same transaction. */
+        AlarmAction: {
+            procedure: components["schemas"]["ProcedureName"];
+            kwargs?: {
+                [key: string]: unknown;
+            };
+            /** @description `same` for the board of the alarm (left out: this), else a uuid or name. */
+            board?: components["schemas"]["Reference"];
+            /**
+             * @default raise
+             * @enum {string}
+             */
+            on?: "raise" | "clear";
+            /**
+             * @default when-online
+             * @enum {string}
+             */
+            delivery?: "now" | "when-online";
+            /**
+             * @description Time for it.
+             * @default 300
+             */
+            deadlineSeconds?: number;
+            /** @default 1 */
+            attempts?: number;
+        };
+        AlarmRuleCreation: {
+            tenant?: components["schemas"]["Reference"];
+            name: components["schemas"]["Name"];
+            /** @description Left out: `warning`. */
+            severity?: components["schemas"]["AlarmSeverity"];
+            /** @default true */
+            enabled?: boolean;
+            /** @description Left out: all boards of the tenant. */
+            target?: components["schemas"]["OperationTargetChoice"];
+            stream?: components["schemas"]["StreamPattern"];
+            condition: components["schemas"]["AlarmCondition"];
+            /**
+             * @description It must be bad for so long.
+             * @default 0
+             */
+            forSeconds?: number;
+            /**
+             * @description How far back over the threshold a value must be to count as good.
+             * @default 0
+             */
+            hysteresis?: number;
+            /**
+             * @description It must be good for so long.
+             * @default 0
+             */
+            clearForSeconds?: number;
+            action?: components["schemas"]["AlarmAction"];
+        };
+        /** @description Name of a stream, for example `sensor_1/meas1`; `*` stands for any text within a segment: `sensor_*\/meas1`. */
+        StreamPattern: string;
+        AlarmRuleUpdate: {
+            name?: components["schemas"]["Name"];
+            severity?: components["schemas"]["AlarmSeverity"];
+            enabled?: boolean;
+            target?: components["schemas"]["OperationTargetChoice"] | null;
+            stream?: components["schemas"]["StreamPattern"] | null;
+            condition?: components["schemas"]["AlarmCondition"];
+            forSeconds?: number;
+            hysteresis?: number;
+            clearForSeconds?: number;
+            action?: components["schemas"]["AlarmAction"] | null;
+            version?: components["schemas"]["Version"];
+        };
+        AlarmRule: {
+            id: components["schemas"]["Uuid"];
+            tenant: components["schemas"]["Uuid"];
+            name: string;
+            severity: components["schemas"]["AlarmSeverity"];
+            enabled: boolean;
+            /** @description Null = all boards of the tenant. */
+            target: components["schemas"]["OperationTargetChoice"] | null;
+            stream: string | null;
+            condition: components["schemas"]["AlarmCondition"];
+            forSeconds: number;
+            hysteresis: number;
+            clearForSeconds: number;
+            action: components["schemas"]["AlarmAction"] | null;
+            createdBy: string;
+            version: components["schemas"]["Version"];
+            createdAt: components["schemas"]["Time"];
+            updatedAt: components["schemas"]["Time"];
+        };
+        AlarmRuleList: {
+            items: components["schemas"]["AlarmRule"][];
+            next?: components["schemas"]["Next"];
+        };
+        /** @description Null = none, as of a board. Booleans are 0 and 1. */
+        AlarmValue: number | string | null;
+        Alarm: {
+            id: components["schemas"]["Uuid"];
+            tenant: components["schemas"]["Uuid"];
+            /** @description Id of the rule */
+            rule: string;
+            /** @description As it was when the alarm was raised. */
+            ruleName: string;
+            severity: components["schemas"]["AlarmSeverity"];
+            state: components["schemas"]["AlarmState"];
+            board: components["schemas"]["Uuid"];
+            boardName: string;
+            /** @description Null = the board itself. */
+            stream: string | null;
+            /** @description Measured time that it began. */
+            since: components["schemas"]["Time"];
+            value: components["schemas"]["AlarmValue"];
+            /** @description The worst value since it began; of a rate */
+            peak: number | null;
+            peakAt: components["schemas"]["MaybeTime"];
+            raisedAt: components["schemas"]["Time"];
+            acknowledgedAt: components["schemas"]["MaybeTime"];
+            acknowledgedBy: string | null;
+            comment: string | null;
+            clearedAt: components["schemas"]["MaybeTime"];
+            clearedValue: components["schemas"]["AlarmValue"];
+            /** @enum {string|null} */
+            clearReason: "condition" | "rule-deleted" | "rule-disabled" | "rule-changed" | "out-of-target" | "board-deleted" | null;
+            /** @description What decided: `raised` and `cleared`, each with `by`, `since` and the reading. */
+            evidence: {
+                [key: string]: unknown;
+            };
+            /** @description Id of the operation that it started. */
+            operation: string | null;
+            /** @description Why it could not start it. */
+            actionError: string | null;
+        };
+        AlarmList: {
+            items: components["schemas"]["Alarm"][];
+            next?: components["schemas"]["Next"];
+        };
+        AlarmAcknowledgement: {
+            comment?: components["schemas"]["AlarmComment"];
+        };
+        /** @description No control characters. */
+        AlarmComment: string;
         QuotaLimits: {
             boards?: number;
             schedules?: number;
@@ -2266,7 +2552,7 @@ export interface components {
             operationsPerDay: components["schemas"]["Quota"];
             readingsPerDay: components["schemas"]["Quota"];
         };
-        WebhookTypes: ("operation" | "presence")[];
+        WebhookTypes: ("operation" | "presence" | "alarm")[];
         WebhookCreation: {
             name: components["schemas"]["Name"];
             /** Format: uri */
@@ -2395,6 +2681,9 @@ export interface components {
         fleet: components["schemas"]["Reference"];
         /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
         schedule: components["schemas"]["Reference"];
+        /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+        alarmRule: components["schemas"]["Reference"];
+        alarm: components["schemas"]["Uuid"];
         /** @description Id or name. */
         webhook: components["schemas"]["Reference"];
         /** @description Only boards of this fleet (id, or name in the tenant). */
@@ -3756,6 +4045,237 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listAlarmRules: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Rules. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmRuleList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createAlarmRule: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlarmRuleCreation"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmRule"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAlarmRule: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                rule: components["parameters"]["alarmRule"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rule. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmRule"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteAlarmRule: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                rule: components["parameters"]["alarmRule"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateAlarmRule: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: {
+                /** @description The version that the change is based on, for example `"3"`; or give `version` in the body. */
+                "If-Match"?: components["parameters"]["ifMatch"];
+            };
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                rule: components["parameters"]["alarmRule"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlarmRuleUpdate"];
+            };
+        };
+        responses: {
+            /** @description The rule as changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmRule"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAlarms: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description Only alarms in one of these; comma-separated. `raised,acknowledged` are the open ones. */
+                state?: components["schemas"]["AlarmState"][];
+                /** @description Only alarms of one of these; comma-separated. */
+                severity?: components["schemas"]["AlarmSeverity"][];
+                /** @description Only alarms of this board (uuid or name). */
+                board?: components["schemas"]["Reference"];
+                /** @description Only alarms of the rule with this id, which may have been deleted. */
+                rule?: components["schemas"]["Uuid"];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Alarms. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAlarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm: components["parameters"]["alarm"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The alarm. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    acknowledgeAlarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm: components["parameters"]["alarm"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AlarmAcknowledgement"];
+            };
+        };
+        responses: {
+            /** @description The alarm. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listBoards: {
         parameters: {
             query?: {
@@ -4695,7 +5215,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only these types; comma-separated. */
-                types?: ("presence" | "operation" | "readings")[];
+                types?: ("presence" | "operation" | "alarm" | "readings")[];
                 /** @description Only these boards; may be given several times. */
                 board?: components["schemas"]["Reference"][];
                 /** @description Only in this tenant (id, name or slug). */

@@ -176,3 +176,15 @@ export async function findScheduleOfFleet(
   )) as { name: string }[];
   return row?.name;
 }
+
+/** Name of an alarm rule that watches the fleet; undefined = none. */
+export async function findAlarmRuleOfFleet(
+  manager: EntityManager,
+  fleet: { id: string; tenantId: string },
+): Promise<string | undefined> {
+  const [row] = (await manager.query(
+    `SELECT name FROM alarm_rules WHERE tenant_id = ? AND JSON_UNQUOTE(JSON_EXTRACT(target, '$.fleet')) = ? LIMIT 1`,
+    [fleet.tenantId, fleet.id],
+  )) as { name: string }[];
+  return row?.name;
+}

@@ -13,6 +13,7 @@ import { getNamedAccess, type NamedAccess } from '../named-access.ts';
 import { resolveBoards } from '../tenants/api-key-queries.ts';
 import {
   addFleetBoardRow,
+  findAlarmRuleOfFleet,
   findScheduleOfFleet,
   getBoardOfTenant,
   insertFleet,
@@ -131,6 +132,9 @@ export function createFleetHandlers({ database }: ApiDeps): HandlersOf<FleetOper
         const schedule = await findScheduleOfFleet(manager, fleet);
         if (schedule !== undefined)
           throw new AppError('conflict', `the schedule "${schedule}" goes to this fleet; change it first`);
+        const rule = await findAlarmRuleOfFleet(manager, fleet);
+        if (rule !== undefined)
+          throw new AppError('conflict', `the alarm rule "${rule}" watches this fleet; change it first`);
         await manager.query('DELETE FROM fleets WHERE id = ?', [fleet.id]);
         await audit(manager, request, fleet, { name: fleet.name });
       });

@@ -77,6 +77,15 @@ export const permissions: Readonly<Record<OperationId, Permission>> = {
   resumeSchedule: { roles: managers, keys: 'unscoped' },
   listScheduleRuns: { roles: readers, keys: 'unscoped' },
 
+  listAlarmRules: { roles: readers, keys: 'unscoped' },
+  createAlarmRule: { roles: managers, keys: 'unscoped' },
+  getAlarmRule: { roles: readers, keys: 'unscoped' },
+  updateAlarmRule: { roles: managers, keys: 'unscoped' },
+  deleteAlarmRule: { roles: managers, keys: 'unscoped' },
+  listAlarms: { roles: readers, keys: 'any' },
+  getAlarm: { roles: readers, keys: 'any' },
+  acknowledgeAlarm: { roles: managers, keys: 'any' },
+
   listBoards: { roles: readers, keys: 'any' },
   createBoard: { roles: owners, keys: 'unscoped' },
   countBoards: { roles: readers, keys: 'any' },

@@ -6,16 +6,15 @@ import { requireTargets } from '../../common/db/queries/require-targets.ts';
 import type { ScheduledOperation, ScheduleRow } from '../../common/db/queries/schedule-rows.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isUuid } from '../../common/runtime/guards.ts';
-import { isReservedProcedure } from '../../common/wamp/uris.ts';
 import { tenantForCreation, visibleTenants } from '../access.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
-import { type Principal, scopeAllowsProcedure } from '../auth/principal.ts';
 import type { ApiDeps } from '../deps.ts';
 import { createOnce } from '../http/idempotency.ts';
 import type { ApiRequest, HandlersOf, Schemas } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
 import { getNamedAccess } from '../named-access.ts';
+import { requireProcedure } from '../operations/require-procedure.ts';
 import {
   changedSchedule,
   inOperation,
@@ -208,13 +207,6 @@ export function createScheduleHandlers({ database, config }: ApiDeps): HandlersO
       return inOperation(settleTarget(manager, tenantId, parsed));
     });
   }
-}
-
-function requireProcedure({ scope }: Principal, procedure: string): void {
-  if (isReservedProcedure(procedure))
-    throw new AppError('forbidden', "procedures of 'operation' are the service's own");
-  if (!scopeAllowsProcedure(scope, procedure))
-    throw new AppError('forbidden', `the key's scope does not include the procedure '${procedure}'`);
 }
 
 /**

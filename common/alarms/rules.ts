@@ -1,5 +1,4 @@
 /** What an alarm rule says: on which streams of which boards, when it is bad, and what is done then. */
-import type { TargetChoice } from '../db/queries/operation-targets.ts';
 import type { JsonObject } from '../runtime/guards.ts';
 import type { ReadingValue } from '../wamp/readings.ts';
 
@@ -29,6 +28,15 @@ export const conditionKinds = [
   'boardOffline',
 ] as const satisfies readonly AlarmCondition['kind'][];
 
+/** At most one of the three; none = every board of the tenant. */
+export interface AlarmTarget {
+  /** uuids */
+  boards?: string[];
+  /** Id */
+  fleet?: string;
+  selector?: string;
+}
+
 /** The operation that a raised or cleared alarm starts. */
 export interface AlarmAction {
   procedure: string;
@@ -47,7 +55,7 @@ export interface AlarmRule {
   name: string;
   severity: Severity;
   enabled: boolean;
-  target: TargetChoice;
+  target: AlarmTarget;
   /** Pattern of stream names; null for `boardOffline`. */
   stream: string | null;
   condition: AlarmCondition;

@@ -14,8 +14,16 @@ const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegE
     folders: ['common/operations', 'common/runtime', 'common/wamp'],
     packages: /^(node:|croner$)/,
   },
+  'common/alarms': { folders: ['common/alarms', 'common/runtime', 'common/wamp'] },
   'common/db': {
-    folders: ['common/db', 'common/operations', 'common/runtime', 'common/wamp', 'migrations'],
+    folders: [
+      'common/db',
+      'common/alarms',
+      'common/operations',
+      'common/runtime',
+      'common/wamp',
+      'migrations',
+    ],
     packages: /^(node:|typeorm$|mysql2)/,
   },
   'common/relay': {

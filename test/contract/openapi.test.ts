@@ -89,11 +89,13 @@ describe('the HTTP contract', () => {
     });
     expect([...new Set(bodies)].sort()).toEqual([
       'callProcedure.kwargs',
+      'createAlarmRule.action.kwargs',
       'createBoard.extra',
       'createBoard.labels',
       'createOperation.kwargs',
       'createSchedule.operation.kwargs',
       'planOperation.kwargs',
+      'updateAlarmRule.action.kwargs',
       'updateBoard.extra',
       'updateBoard.labels',
       'updateSchedule.operation.kwargs',

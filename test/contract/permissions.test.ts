@@ -79,6 +79,14 @@ const matrix: Record<string, string> = {
   pauseSchedule: '- --+++ -++-',
   resumeSchedule: '- --+++ -++-',
   listScheduleRuns: '- -++++ +++-',
+  listAlarmRules: '- -++++ +++-',
+  createAlarmRule: '- --+++ -++-',
+  getAlarmRule: '- -++++ +++-',
+  updateAlarmRule: '- --+++ -++-',
+  deleteAlarmRule: '- --+++ -++-',
+  listAlarms: '- -++++ ++++',
+  getAlarm: '- -++++ ++++',
+  acknowledgeAlarm: '- --+++ -+++',
   listBoards: '- -++++ ++++',
   createBoard: '- ---++ --+-',
   countBoards: '- -++++ ++++',
@@ -139,6 +147,13 @@ const bodies: Record<string, (target: Target) => unknown> = {
     operation: { procedure: 'ping', target: { boards: [board] } },
   }),
   updateSchedule: () => ({}),
+  createAlarmRule: ({ unique, tenant }) => ({
+    name: `r-${unique}`,
+    tenant,
+    stream: 'a/b',
+    condition: { above: { threshold: 1 } },
+  }),
+  updateAlarmRule: () => ({}),
   createBoard: ({ unique, tenant }) => ({ name: `b-${unique}`, tenant }),
   updateBoard: () => ({}),
   callProcedure: () => ({}),
@@ -158,6 +173,8 @@ interface Target {
   apiKey: string;
   fleet: string;
   schedule: string;
+  rule: string;
+  alarm: string;
   webhook: string;
   delivery: string;
   operation: string;
@@ -225,10 +242,25 @@ async function makeTarget(operationId: string): Promise<Target> {
   const fleet = /Fleet/.test(operationId) ? await makeFleet(own) : '';
   const operation = operationPath.test(operationId) ? await makeOperation(own, board, operationId) : '';
   const schedule = /Schedule(Runs)?$/.test(operationId) ? await makeSchedule(own, board) : '';
+  const rule = /AlarmRule$/.test(operationId) ? await makeAlarmRule(own) : '';
+  const alarm = /Alarm$/.test(operationId) ? await makeAlarm(own, board) : '';
   const { webhook, delivery } = /webhook/i.test(operationId)
     ? await makeWebhook(own)
     : { webhook: '', delivery: '' };
-  return { unique, tenant: own, board, user, apiKey, fleet, operation, schedule, webhook, delivery };
+  return {
+    unique,
+    tenant: own,
+    board,
+    user,
+    apiKey,
+    fleet,
+    operation,
+    schedule,
+    rule,
+    alarm,
+    webhook,
+    delivery,
+  };
 }
 
 /** With a delivery that was given up. */
@@ -266,6 +298,37 @@ async function makeSchedule(tenant: string, board: string): Promise<string> {
     operation: { procedure: 'ping', target: { boards: [board] } },
   };
   return (await api.request('/v1/schedules', { token: (await api.rows.key(tenant)).token, body })).body.id;
+}
+
+async function makeAlarmRule(tenant: string): Promise<string> {
+  const body = {
+    name: `rule-${randomUUID().slice(0, 18)}`,
+    stream: 'a/b',
+    condition: { above: { threshold: 1 } },
+  };
+  return (await api.request('/v1/alarm-rules', { token: (await api.rows.key(tenant)).token, body })).body.id;
+}
+
+async function makeAlarm(tenantId: string, board: string): Promise<string> {
+  const id = randomUUID();
+  await api.rows.insert('alarms', {
+    id,
+    tenant_id: tenantId,
+    rule_id: randomUUID(),
+    rule_name: 'too hot',
+    revision: 1,
+    severity: 'warning',
+    board_uuid: board,
+    board_name: 'gw',
+    stream_id: 1,
+    stream: 'a/b',
+    open: 1,
+    state: 'raised',
+    since: 1,
+    raised_at: new Date(),
+    evidence: '{}',
+  });
+  return id;
 }
 
 async function makeFleet(tenantId: string): Promise<string> {

@@ -1,3 +1,4 @@
+import { AlarmEntity, AlarmRuleEntity, AlarmRuleSetEntity, AlarmStateEntity } from './alarms.ts';
 import {
   BoardScheduleListEntity,
   FleetBoardEntity,
@@ -76,4 +77,8 @@ export const entities = [
   WebhookDeliveryEntity,
   EventCursorEntity,
   TenantUsageEntity,
+  AlarmRuleSetEntity,
+  AlarmRuleEntity,
+  AlarmStateEntity,
+  AlarmEntity,
 ];
