@@ -12,7 +12,7 @@ export interface TestNodeRed {
   dir: string;
   /** A call of the admin API; throws for a refusal. Gives the JSON answer, or the text of another one. */
   admin(method: string, path: string, body?: unknown): Promise<unknown>;
-  /** Replaces all flows; resolves when they run. */
+  /** Replaces all flows; they start a moment after it resolves. */
   deploy(flows: readonly object[]): Promise<void>;
   /** Presses an inject node's button. */
   inject(nodeId: string): Promise<void>;

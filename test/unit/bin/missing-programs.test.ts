@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findOrInstallCrossbar } from '../../../bin/setup/crossbar.ts';
 import { unpackDebianPackages } from '../../../bin/setup/debian-packages.ts';
+import { findOrInstallPart } from '../../../bin/setup/parts.ts';
 
 describe('what the machine lacks is said in a sentence', () => {
   const path = process.env.PATH;
@@ -41,6 +42,16 @@ describe('what the machine lacks is said in a sentence', () => {
     });
     await expect(unpacking).rejects.toThrow(
       'There is no MariaDB: install it, because this system has no apt-get to fetch it with.',
+    );
+  });
+
+  it('a neighbour that the tests need', async () => {
+    const options = { toolsDir: join(dir, 'tools'), say: () => undefined };
+    await expect(findOrInstallPart('mosquitto', options)).rejects.toThrow(
+      'There is no Mosquitto: install mosquitto and mosquitto-clients, because this system has no apt-get to fetch it with.',
+    );
+    await expect(findOrInstallPart('nodeRed', options)).rejects.toThrow(
+      'There is no npm here to install Node-RED with: install Node.js with npm.',
     );
   });
 });
