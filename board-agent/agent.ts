@@ -12,7 +12,9 @@ import { boardPrefix, reservedProcedures } from '../common/wamp/uris.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { createEmit } from './emit.ts';
 import { readConnectivity } from './host/facts.ts';
+import { deadLetterLimits } from './intake/dead-letters.ts';
 import { createIntake } from './intake/intake.ts';
+import { createModulesReporter } from './intake/reporter.ts';
 import { createOperations } from './operations/operations.ts';
 import { createBuiltinProcedures } from './procedures/builtin.ts';
 import { createDispatcher } from './procedures/dispatcher.ts';
@@ -85,7 +87,7 @@ export function createAgent(options: AgentOptions): Agent {
     spool,
     clock,
     logger: logger.child({ part: 'intake' }),
-    letterBytes: settings.spool.maxBytes * letterShare,
+    letterBytes: Math.min(deadLetterLimits.bytes, settings.spool.maxBytes * letterShare),
     ownerOf: (module) => owners.get(module),
   });
   const sources = createSources(settings.sources, { emit, intake, clock, logger, stateDir });
@@ -115,10 +117,23 @@ export function createAgent(options: AgentOptions): Agent {
     onFailure: (message) => writer.noteError('operations', message),
   });
 
+  const modules = createModulesReporter({
+    intake,
+    clock,
+    logger: logger.child({ part: 'modules' }),
+    ...(options.random && { random: options.random }),
+    send: (request, timeoutMs) => session.call('reportModules', request, timeoutMs),
+    onFailure: (error) => writer.noteError('modules', messageOf(error)),
+  });
+
   const dispatcher = createDispatcher({
     prefix: boardPrefix(boardUuid),
     registry,
-    reserved: { [reservedProcedures.settings]: applySettings, ...operations.reserved },
+    reserved: {
+      [reservedProcedures.settings]: applySettings,
+      [reservedProcedures.modules]: modules.reportNow,
+      ...operations.reserved,
+    },
     clock,
     logger: logger.child({ part: 'calls' }),
   });
@@ -180,6 +195,7 @@ export function createAgent(options: AgentOptions): Agent {
     operations.noteGreeting();
     spool.reconcile(announcedEpoch, answer.ackedSeq);
     greetedEpoch = announcedEpoch;
+    modules.noteHello();
     const { routerUrls, settings: wanted } = answer;
     if (JSON.stringify([identity.routerUrls, identity.settings]) === JSON.stringify([routerUrls, wanted]))
       return;
@@ -197,7 +213,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   function onOnline(): void {
     const abort = new AbortController();
-    const parts = [sender.run(abort.signal), operations.report(abort.signal)];
+    const parts = [sender.run(abort.signal), operations.report(abort.signal), modules.run(abort.signal)];
     sending = { abort, ended: Promise.all(parts).then(() => undefined) };
   }
 
@@ -231,8 +247,18 @@ export function createAgent(options: AgentOptions): Agent {
       session: session.state(),
       spool: spool.stats(),
       operations: operations.stats(),
+      ...(intake.hears() && { intake: intake.stats() }),
       batchIntervalMs: session.settings().batchIntervalMs,
     };
+  }
+
+  /** A disk that fails now must not keep the agent from running. */
+  async function startIntake(): Promise<void> {
+    try {
+      await intake.start();
+    } catch (error) {
+      logger.warn({ reason: messageOf(error) }, 'what the intake has kept could not be read yet');
+    }
   }
 
   return {
@@ -240,6 +266,7 @@ export function createAgent(options: AgentOptions): Agent {
     spool,
     status,
     async start() {
+      await startIntake();
       for (const source of sources) await source.start();
       operations.start();
       session.start();

@@ -52,7 +52,7 @@ function decide(draft: Draft, context: ApplyContext, arrival: Arrival): IntakeOu
   const retryAfterSeconds = known && !letter ? draft.waitSeconds(known, door.maxPerSecond) : 0;
   if (retryAfterSeconds > 0) {
     const device = draft.editDevice(prepared.device);
-    if (device) Object.assign(device, { refused: device.refused + 1, lastSeenAt: draft.now });
+    if (device) Object.assign(device, { refused: device.refused + 1, lastSeenAt: arrival.receivedAt });
     const detail = `more than ${door.maxPerSecond} messages a second`;
     return leave(draft, arrival, { status: 'refused', reason: 'too-fast', detail, retryAfterSeconds });
   }
@@ -65,8 +65,10 @@ function decide(draft: Draft, context: ApplyContext, arrival: Arrival): IntakeOu
   const queued = letter ? undefined : prepared.modules.find((module) => draft.heldBy(module) > 0);
   if (entry.state === 'quarantined' || queued !== undefined) {
     const module = entry.state === 'quarantined' ? entry.module : queued;
-    for (const each of devicesOf(draft, context, arrival, prepared)) each.lastSeenAt = arrival.receivedAt;
-    return bury(draft, arrival, 'quarantined', `'${module}' waits for a decision`, module);
+    for (const each of devicesOf(draft, context, arrival, prepared)) noteSeen(each, arrival);
+    const detail =
+      queued === undefined ? `'${module}' waits for a decision` : `'${module}' has messages before it`;
+    return bury(draft, arrival, 'quarantined', detail, module);
   }
   return store(draft, context, arrival, prepared);
 }
@@ -90,21 +92,21 @@ function admitModule(draft: Draft, { ownerOf }: ApplyContext, source: string, mo
   if (owner === source) return { state: 'accepted', module, detail: '' };
   if (owner !== undefined)
     return { state: 'rejected', module, detail: `'${module}' is a module of ${owner}` };
-  const decided = draft.decisions().states.get(module) ?? draft.findDevice(module)?.state;
-  const detail = `'${module}' is not let in`;
-  if (decided !== undefined && (decided === 'rejected' || draft.findDevice(module)))
-    return { state: decided, module, detail };
-  if (draft.countDevices() >= moduleLimits.perBoard)
-    return {
-      state: 'rejected',
-      module,
-      detail: `the board has ${moduleLimits.perBoard} devices, more are not allowed`,
-    };
+  const known = draft.decisions().states.get(module) ?? draft.findDevice(module)?.state;
+  const state = known ?? stateOfUnknown(draft);
+  if (state === 'rejected') return { state, module, detail: `'${module}' is not let in` };
+  // What the board declares is beside it.
+  const isFull = () =>
+    draft.deviceNames().filter((name) => ownerOf(name) === undefined).length >= moduleLimits.perBoard;
+  if (draft.findDevice(module) || !isFull()) return { state, module, detail: '' };
+  const detail = `the board has ${moduleLimits.perBoard} devices, more are not allowed`;
+  return { state: 'rejected', module, detail };
+}
+
+function stateOfUnknown(draft: Draft): ModuleState {
   const { unknownDevices, createPerMinute } = draft.decisions();
-  if (decided !== undefined) return { state: decided, module, detail };
-  if (unknownDevices === 'reject') return { state: 'rejected', module, detail: `'${module}' is not known` };
-  const mayCreate = unknownDevices === 'create' && draft.createdLately() < createPerMinute;
-  return { state: mayCreate ? 'accepted' : 'quarantined', module, detail };
+  if (unknownDevices === 'reject') return 'rejected';
+  return unknownDevices === 'create' && draft.createdLately() < createPerMinute ? 'accepted' : 'quarantined';
 }
 
 function findMacFault(
@@ -119,6 +121,12 @@ function findMacFault(
   // Without a number an old message could be sent again for ever.
   if (seq === undefined) return 'it has no sequence number';
   return isMacRight(key, { device, seq, bytes: signed }, mac) ? undefined : 'its mac is wrong';
+}
+
+/** What had been held came before what is known already. */
+function noteSeen(device: Device, { receivedAt }: Arrival): void {
+  device.lastSeenAt = Math.max(device.lastSeenAt, receivedAt);
+  device.firstSeenAt = Math.min(device.firstSeenAt, receivedAt);
 }
 
 /** To change; those that were not known are made. */
@@ -161,11 +169,11 @@ function store(
   const [device, ...others] = devicesOf(draft, context, arrival, message);
   if (!device) throw new Error('a message has a device');
   draft.noteRate(device);
-  device.lastSeenAt = arrival.receivedAt;
+  noteSeen(device, arrival);
   if (!isNew(device, context, arrival, message)) return leave(draft, arrival, { status: 'duplicate' });
   for (const each of others) {
     each.received += 1;
-    each.lastSeenAt = arrival.receivedAt;
+    noteSeen(each, arrival);
   }
   for (const [name, type] of added) draft.addStream(name, type);
   for (const reading of message.readings) draft.tx.add(reading);
@@ -207,7 +215,7 @@ function bury(
   } else {
     if (letter.reason === 'quarantined' && reason !== 'quarantined')
       draft.countWaited(letter.source, 'rejected');
-    if (letter.reason !== 'quarantined' && reason === 'quarantined') draft.countAgain(letter.source);
+    if (letter.reason !== 'quarantined' && reason === 'quarantined') draft.countReceived(letter.source);
     draft.changeLetter(letter, label);
   }
   return reason === 'quarantined' ? { status: 'held' } : { status: 'dead', reason, detail };

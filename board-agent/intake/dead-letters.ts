@@ -63,22 +63,27 @@ export function letterOf(row: Record<string, unknown>): DeadLetter {
   };
 }
 
-/** Letters and bytes; held letters by module. */
 export interface LetterTotals {
   letters: number;
   bytes: number;
+  byReason: Partial<Record<DeadReason, number>>;
+  /** Letters that wait for a decision, by module. */
   held: Map<string, number>;
 }
 
 export function loadTotals(db: DatabaseSync): LetterTotals {
-  const sums = prepared(db, 'SELECT count(*) AS letters, total(bytes) AS bytes FROM dead_letters').get();
+  const sums = prepared(
+    db,
+    'SELECT reason, count(*) AS n, total(bytes) AS bytes FROM dead_letters GROUP BY reason',
+  ).all();
   const rows = prepared(
     db,
     "SELECT module, count(*) AS n FROM dead_letters WHERE reason = 'quarantined' GROUP BY module",
   ).all();
   return {
-    letters: Number(sums?.letters),
-    bytes: Number(sums?.bytes),
+    letters: sums.reduce((sum, row) => sum + Number(row.n), 0),
+    bytes: sums.reduce((sum, row) => sum + Number(row.bytes), 0),
+    byReason: Object.fromEntries(sums.map((row) => [String(row.reason), Number(row.n)])),
     held: new Map(rows.map((row) => [String(row.module), Number(row.n)])),
   };
 }

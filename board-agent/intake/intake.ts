@@ -1,21 +1,26 @@
 /**
- * The intake: what sources hear becomes readings, or stays as a dead letter, in one transaction for
- * all that comes while the one before is under way. Nothing is answered before it is on disk.
+ * The intake: what sources hear becomes readings, or stays as a dead letter. Nothing is answered
+ * before it is on disk.
  */
-import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import { ConfigError } from '../../common/runtime/config.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import type { ModuleReport, ModulesAnswer, SourceReport } from '../../common/wamp/modules.ts';
 import type { Clock } from '../clock.ts';
-import type { SpoolTransaction } from '../spool/appends.ts';
 import type { Spool } from '../spool/spool.ts';
 import { type Arrival, apply } from './apply.ts';
-import { createDraft, type Draft } from './draft.ts';
+import { createCounts } from './counts.ts';
+import type { DeadLetter, LetterTotals } from './dead-letters.ts';
+import { applyDecisions } from './decisions.ts';
+import { reportOf } from './devices.ts';
+import type { Draft } from './draft.ts';
+import { createLetterBox, type LetterBox } from './letter-box.ts';
 import { type MacKeys, readMacKeys } from './mac.ts';
 import { createPrepare, messageLimits, type Prepare, type Prepared } from './prepare.ts';
+import { releaseHeld } from './release.ts';
 import { compileRules } from './rules.ts';
-import { type IntakeState, loadState } from './state.ts';
 import { transmissionKey } from './transmissions.ts';
 import type { Intake, IntakeDoor, IntakeOutcome, IntakeSettings, RawMessage } from './types.ts';
+import { createWorker } from './worker.ts';
 
 export interface IntakeOptions {
   spool: Pick<Spool, 'append'>;
@@ -27,161 +32,187 @@ export interface IntakeOptions {
   ownerOf: (module: string) => string | undefined;
 }
 
-/** Bounds of what waits in memory for the disk. */
-export const intakeLimits = {
-  messages: 5000,
-  bytes: 16_000_000,
-  perTransaction: 500,
-  retryAfterSeconds: 5,
-} as const;
-
-interface Item {
-  bytes: number;
-  /** May run again, on another draft. */
-  run(draft: Draft): unknown;
-  done(result: unknown): void;
-  failed(error: AppError): void;
+/** What changed on disk, by name. */
+export interface IntakeChanges {
+  devices: string[];
+  sources: string[];
+  /** Devices that were not known. */
+  created: number;
 }
 
-export function createIntake(options: IntakeOptions): Intake {
-  const { spool, clock, logger } = options;
+/** The intake as the agent has it. */
+export interface AgentIntake extends Intake {
+  /** Whether a source hears messages. */
+  hears(): boolean;
+  /** Reads what is on disk, and lets go what waits for nothing any more. */
+  start(): Promise<void>;
+  /** Called after each commit. */
+  onChange(listener: (changes: IntakeChanges) => void): void;
+  /** By names; all without. */
+  modules(names?: Iterable<string>): ModuleReport[];
+  sources(): SourceReport[];
+  /** Whether messages wait for a decision. */
+  isHolding(): boolean;
+  /** Of the decisions that are held. */
+  decisionsVersion(): string | undefined;
+  /**
+   * Keeps the server's decisions; `reported` are the modules that it was told of. Rejects with AppError
+   * `unavailable` when the disk fails.
+   */
+  decide(answer: ModulesAnswer, reported: readonly string[]): Promise<void>;
+  stats(): IntakeStats;
+  letters: LetterBox;
+}
+
+export interface IntakeStats {
+  sources: SourceReport[];
+  modules: number;
+  deadLetters: Omit<LetterTotals, 'held'>;
+}
+
+interface Door {
+  kind: string;
+  settings: IntakeSettings;
+  prepare: Prepare;
+  fault?: string;
+}
+
+const retryAfterSeconds = 5;
+
+export function createIntake(options: IntakeOptions): AgentIntake {
+  const { clock, logger, ownerOf } = options;
   const keys: MacKeys = new Map();
-  const doors = new Map<
-    string,
-    { kind: string; prepare: Prepare; settings: IntakeSettings; fault?: string }
-  >();
-  let state: IntakeState | undefined;
-  let queue: Item[] = [];
-  let queuedBytes = 0;
-  let underWay: Item[] = [];
-  let running = false;
-  /** Items that go one by one, because one of them cannot be done. */
-  let alone = 0;
-
-  function add(item: Item): void {
-    queue.push(item);
-    queuedBytes += item.bytes;
-    if (!running) void work();
-  }
-
-  async function work(): Promise<void> {
-    running = true;
-    while (queue.length > 0) {
-      try {
-        const { draft, results } = await spool.append(runBatch);
-        draft.adopt();
-        const items = takeUnderWay();
-        for (const [index, item] of items.entries()) item.done(results[index]);
-      } catch (error) {
-        fail(error);
-      }
-    }
-    running = false;
-  }
-
-  function takeUnderWay(): Item[] {
-    const items = underWay;
-    underWay = [];
-    for (const { bytes } of items) queuedBytes -= bytes;
-    alone = Math.max(0, alone - items.length);
-    return items;
-  }
-
-  function runBatch(tx: SpoolTransaction): { draft: Draft; results: unknown[] } {
-    if (underWay.length === 0) underWay = queue.splice(0, alone > 0 ? 1 : intakeLimits.perTransaction);
-    const now = clock.now();
-    if (state?.db !== tx.db) state = loadState(tx.db, now);
-    const draft = createDraft(state, tx, {
-      now,
-      nowMs: clock.monotonicMs(),
-      letterBytes: options.letterBytes,
-      kindOf: (source) => doors.get(source)?.kind ?? 'unknown',
-    });
-    const results = underWay.map((item) => item.run(draft));
-    draft.write();
-    return { draft, results };
-  }
-
-  function fail(error: unknown): void {
-    if (error instanceof AppError) {
-      // The spool takes nothing: what waits would meet the same.
-      underWay = [...underWay, ...queue.splice(0)];
-      for (const item of takeUnderWay()) item.failed(error);
-      return;
-    }
-    if (underWay.length > 1) {
-      alone = underWay.length;
-      queue = [...underWay.splice(0), ...queue];
-      return;
-    }
-    logger.error({ err: error }, 'the intake has failed at a message');
-    const internal = new AppError('unavailable', messageOf(error), { cause: error });
-    for (const item of takeUnderWay()) item.failed(internal);
-  }
+  const doors = new Map<string, Door>();
+  const listeners: ((changes: IntakeChanges) => void)[] = [];
+  const context = { keys, ownerOf };
+  const worker = createWorker({
+    ...options,
+    kindOf: (source) => doors.get(source)?.kind ?? 'unknown',
+    onAdopted(changes) {
+      if (changes.evicted > 0)
+        logger.warn(
+          { letters: changes.evicted },
+          'the oldest dead letters were dropped: there were too many',
+        );
+      if (changes.devices.length + changes.sources.length > 0)
+        for (const listener of listeners) listener(changes);
+    },
+  });
 
   function take(name: string, message: RawMessage): Promise<IntakeOutcome> {
-    const door = doors.get(name);
-    if (!door) throw new Error(`the intake has no source '${name}'`);
-    if (queue.length >= intakeLimits.messages || queuedBytes >= intakeLimits.bytes)
-      return Promise.resolve(unavailable('too many messages wait for the disk'));
-    const receivedAt = clock.now();
+    if (!worker.hasRoom()) return Promise.resolve(unavailable('too many messages wait for the disk'));
     const tooLarge = findSizeFault(message);
-    const transmission =
-      message.transmission === undefined ? undefined : transmissionKey(name, message.transmission);
-    let prepared: Prepared | undefined;
-    const prepare = () => {
-      prepared ??= door.prepare(message, receivedAt);
-      return prepared;
+    const refuse = (draft: Draft, detail: string): IntakeOutcome => {
+      draft.count(name, 'rejected');
+      return { status: 'refused', reason: 'too-large', detail };
     };
-    const isKnown = transmission !== undefined && state?.transmissions.has(transmission);
-    if (!isKnown && tooLarge === undefined) prepare();
-    const arrival: Arrival = {
-      door: door.settings,
-      message,
-      receivedAt,
-      prepare,
-      ...(transmission !== undefined && { transmission }),
-    };
+    const arrival = arrivalOf(getDoor(name), message);
+    const { transmission } = arrival;
+    const isKnown = transmission !== undefined && worker.state()?.transmissions.has(transmission);
+    if (!isKnown && tooLarge === undefined) arrival.prepare();
     return new Promise((resolve) => {
-      add({
+      worker.add({
         bytes: message.payload.length + message.path.length,
-        run(draft): IntakeOutcome {
-          if (tooLarge === undefined) return apply(draft, { keys, ownerOf: options.ownerOf }, arrival);
-          draft.count(name, 'rejected');
-          return { status: 'refused', reason: 'too-large', detail: tooLarge };
-        },
+        run: (draft) => (tooLarge === undefined ? apply(draft, context, arrival) : refuse(draft, tooLarge)),
         done: (outcome) => resolve(outcome as IntakeOutcome),
         failed: (error) => resolve(unavailable(error.message)),
       });
     });
   }
 
+  function getDoor(name: string): Door {
+    const door = doors.get(name);
+    if (!door) throw new Error(`the intake has no source '${name}'`);
+    return door;
+  }
+
+  function arrivalOf({ settings, prepare }: Door, message: RawMessage, receivedAt = clock.now()): Arrival {
+    let prepared: Prepared | undefined;
+    return {
+      door: settings,
+      message,
+      receivedAt,
+      prepare: () => (prepared ??= prepare(message, receivedAt)),
+      ...(message.transmission !== undefined && {
+        transmission: transmissionKey(settings.name, message.transmission),
+      }),
+    };
+  }
+
+  /** A letter goes through again; undefined when its source is gone. */
+  function applyAgain(draft: Draft, letter: DeadLetter): IntakeOutcome | undefined {
+    const door = doors.get(letter.source);
+    return door && apply(draft, context, { ...arrivalOf(door, letter.message, letter.at), letter });
+  }
+
   function open(kind: string, settings: IntakeSettings): IntakeDoor {
     const faults: string[] = [];
     for (const [module, key] of readMacKeys(settings.macKeyFiles, faults)) {
       const known = keys.get(module);
-      if (known && !known.equals(key)) faults.push(`'${module}' has two different keys`);
+      if (known && !known.equals(key)) faults.push(`'${module}' has another key at another source`);
       keys.set(module, key);
     }
     if (faults.length > 0)
       throw new ConfigError(faults.map((fault) => `source '${settings.name}': ${fault}`));
-    doors.set(settings.name, { kind, settings, prepare: createPrepare(compileRules(settings.rules)) });
+    const door: Door = { kind, settings, prepare: createPrepare(compileRules(settings.rules)) };
+    doors.set(settings.name, door);
     return {
       take: (message) => take(settings.name, message),
       setFault(fault) {
-        const door = doors.get(settings.name);
-        if (!door) return;
         if (fault === undefined) delete door.fault;
         else door.fault = fault;
+        for (const listener of listeners) listener({ devices: [], sources: [settings.name], created: 0 });
       },
     };
   }
 
-  return { open };
+  const release = () => releaseHeld({ worker, ownerOf, applyAgain, logger });
+
+  const sources = () =>
+    [...doors].map(([name, { kind, fault }]) => ({
+      ...(worker.state()?.counts.get(name) ?? createCounts(name, kind)),
+      kind,
+      ...(fault !== undefined && { fault: fault.slice(0, 500) }),
+    }));
+
+  return {
+    open,
+    hears: () => doors.size > 0,
+    async start() {
+      if (doors.size === 0) return;
+      await worker.run(() => undefined);
+      await release();
+    },
+    onChange: (listener) => void listeners.push(listener),
+    modules(names) {
+      const devices = worker.state()?.devices ?? new Map();
+      const wanted = names ?? devices.keys();
+      return [...wanted].flatMap((name) => {
+        const device = devices.get(name);
+        return device ? [reportOf(device)] : [];
+      });
+    },
+    sources,
+    stats() {
+      const { letters = 0, bytes = 0, byReason = {} } = worker.state()?.letters ?? {};
+      return {
+        sources: sources(),
+        modules: worker.state()?.devices.size ?? 0,
+        deadLetters: { letters, bytes, byReason: { ...byReason } },
+      };
+    },
+    isHolding: () => (worker.state()?.letters.held.size ?? 0) > 0,
+    decisionsVersion: () => worker.state()?.decisions.version,
+    async decide(answer, reported) {
+      await worker.run((draft) => applyDecisions(draft, answer, new Set(reported)));
+      await release();
+    },
+    letters: createLetterBox({ worker, applyAgain }),
+  };
 }
 
 function unavailable(detail: string): IntakeOutcome {
-  return { status: 'unavailable', detail, retryAfterSeconds: intakeLimits.retryAfterSeconds };
+  return { status: 'unavailable', detail, retryAfterSeconds };
 }
 
 function findSizeFault({ payload, path }: RawMessage): string | undefined {

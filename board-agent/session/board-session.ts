@@ -18,6 +18,7 @@ import {
   type HelloRequest,
   parseHelloAnswer,
 } from '../../common/wamp/agent-procedures.ts';
+import type { ModulesRequest } from '../../common/wamp/modules.ts';
 import { agentUris, boardPrefix } from '../../common/wamp/uris.ts';
 import { type Clock, pause, systemClock } from '../clock.ts';
 import { signChallenge } from './cryptosign.ts';
@@ -81,12 +82,14 @@ export interface BoardSession {
   /** Calls the server; rejects with AppError `unavailable` while offline. */
   call<K extends keyof typeof serverProcedures>(
     name: K,
-    kwargs: AgentProcedures[K]['kwargs'],
+    kwargs: ServerProcedures[K]['kwargs'],
     timeoutMs: number,
   ): Promise<unknown>;
   /** Says hello again, e.g. because what it announces has changed; nothing happens while offline. */
   greetAgain(): void;
 }
+
+type ServerProcedures = AgentProcedures & { reportModules: { kwargs: ModulesRequest } };
 
 const serverProcedures = {
   hello: agentUris.hello,
@@ -95,6 +98,7 @@ const serverProcedures = {
   operationResult: agentUris.operationResult,
   operationProgress: agentUris.operationProgress,
   putArtifact: agentUris.putArtifact,
+  reportModules: agentUris.reportModules,
 } as const;
 
 /** A router serves a storm of joins a little at a time, and who gives up loses the place. */

@@ -65,7 +65,7 @@ export function createStore(options: StoreOptions): Store {
         const done = work(db, next);
         const put = prepared(db, 'INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
         if (next.epoch !== state.epoch) put.run('epoch', next.epoch);
-        put.run('next_seq', next.nextSeq);
+        if (next.nextSeq !== written?.nextSeq) put.run('next_seq', next.nextSeq);
         // What was noted in memory may not be in the file yet: compared with what was written last.
         if (next.ackedSeq !== written?.ackedSeq) put.run('acked_seq', next.ackedSeq);
         if (!written || next.unverifiedFrom !== written.unverifiedFrom)

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { Clock } from '../clock.ts';
+import type { IntakeStats } from '../intake/intake.ts';
 import type { OperationsStats } from '../operations/operations.ts';
 import type { SessionState } from '../session/board-session.ts';
 import type { SpoolStats } from '../spool/spool.ts';
@@ -24,6 +25,8 @@ export interface AgentStatus {
   spool: SpoolStats;
   /** Absent in a file that an older agent has left. */
   operations?: OperationsStats;
+  /** Of sources that hear messages; absent without any. */
+  intake?: IntakeStats;
   lastAckAt?: string;
   batchIntervalMs: number;
   /** The newest last. */

@@ -13,6 +13,7 @@ export const agentUris = {
   operationResult: 'boardwalk.agent.operation_result',
   operationProgress: 'boardwalk.agent.operation_progress',
   putArtifact: 'boardwalk.agent.put_artifact',
+  reportModules: 'boardwalk.agent.report_modules',
 } as const;
 
 const boardRoot = 'boardwalk.board.';
@@ -48,6 +49,8 @@ export const reservedProcedures = {
   status: 'operation.status',
   /** kwargs: `{schedules: BoardSchedule[]}`, all that the board shall run by itself; answer `{stored}`. */
   schedules: 'operation.schedules',
+  /** kwargs: none; the board reports its modules now and answers `{reported}`, how many it told of. */
+  modules: 'operation.modules',
 } as const;
 
 export function isReservedProcedure(procedure: string): boolean {

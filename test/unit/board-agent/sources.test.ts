@@ -180,7 +180,6 @@ describe('sources', () => {
 
   it('keeps out of the spool what cannot be sent', () => {
     const emit = createEmit({ spool: { add: (each) => void readings.push(each) }, clock, logger: silent });
-    const intake = { open: () => ({ take: async () => ({ status: 'held' }) as const, setFault: () => {} }) };
     const number = { name: 'a/n', type: 'number', unit: '' } as const;
     const text = { name: 'a/t', type: 'text', unit: '' } as const;
     emit(number, Number.NaN);
