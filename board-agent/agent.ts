@@ -5,11 +5,13 @@
  */
 import { join } from 'node:path';
 import { AppError, messageOf } from '../common/runtime/app-error.ts';
+import type { JsonObject } from '../common/runtime/guards.ts';
 import type { Logger } from '../common/runtime/logger.ts';
 import { type HelloAnswer, type HelloRequest, parseBoardSettings } from '../common/wamp/agent-procedures.ts';
 import type { ReadingsBatch } from '../common/wamp/readings.ts';
 import { boardPrefix, reservedProcedures } from '../common/wamp/uris.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { createControlServer } from './control/server.ts';
 import { createEmit } from './emit.ts';
 import { readConnectivity } from './host/facts.ts';
 import { deadLetterLimits } from './intake/dead-letters.ts';
@@ -17,6 +19,7 @@ import { createIntake } from './intake/intake.ts';
 import { createModulesReporter } from './intake/reporter.ts';
 import { createOperations } from './operations/operations.ts';
 import { createBuiltinProcedures } from './procedures/builtin.ts';
+import { createDeadLetterProcedures } from './procedures/dead-letters.ts';
 import { createDispatcher } from './procedures/dispatcher.ts';
 import { createRegistry } from './procedures/registry.ts';
 import { createSupportBundle } from './procedures/support-bundle.ts';
@@ -47,6 +50,10 @@ export interface Agent {
   start(): Promise<void>;
   /** Stops the sources, puts what they gave on disk, leaves the realm. */
   stop(): Promise<void>;
+  /** Calls a procedure of this board, as from afar. Rejects with AppErrors. */
+  callLocally(procedure: string, kwargs: JsonObject): Promise<unknown>;
+  /** Of an agent that was not started: closes its files. */
+  close(): void;
   session: BoardSession;
   spool: Spool;
   status(): AgentStatus;
@@ -101,6 +108,7 @@ export function createAgent(options: AgentOptions): Agent {
       agentInfo: () => ({ boardUuid, startedAt }),
     }),
     createSupportBundle({ clock, stateDir, settings, status, contracts: () => registry.contracts }),
+    ...(intake.hears() ? createDeadLetterProcedures(intake.letters) : []),
     ...sources.flatMap((each) => each.procedures),
   ]);
 
@@ -136,6 +144,13 @@ export function createAgent(options: AgentOptions): Agent {
     },
     clock,
     logger: logger.child({ part: 'calls' }),
+  });
+
+  const control = createControlServer({
+    stateDir,
+    prefix: boardPrefix(boardUuid),
+    invoke: dispatcher.invoke,
+    logger: logger.child({ part: 'control' }),
   });
 
   const sender = createReadingsSender({
@@ -269,10 +284,18 @@ export function createAgent(options: AgentOptions): Agent {
       await startIntake();
       for (const source of sources) await source.start();
       operations.start();
+      await control.start();
       session.start();
       writer.start();
     },
+    callLocally: (procedure, kwargs) =>
+      dispatcher.invoke({ uri: boardPrefix(boardUuid) + procedure, args: [], kwargs }),
+    close() {
+      operations.close();
+      spool.close();
+    },
     async stop() {
+      await control.stop();
       for (const source of sources) await source.stop();
       spool.flush();
       await operations.stop();

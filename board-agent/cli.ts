@@ -1,6 +1,6 @@
 /** The command line in full. `run` does not come through here when it can avoid it: see main.ts. */
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { AppError } from '../common/runtime/app-error.ts';
 import { realmDefault } from '../common/wamp/uris.ts';
 import { defaultStateDir } from './state/default-dir.ts';
@@ -75,7 +75,74 @@ export async function runCli(argv: readonly string[]): Promise<void> {
       process.exitCode = good ? 0 : 1;
     });
 
+  addDeadLetters(program, state);
+
   await program.parseAsync(argv, { from: 'user' });
+}
+
+interface LetterFlags {
+  state: string;
+  settings?: string;
+  reason?: string;
+  source?: string;
+  after?: number;
+  limit?: number;
+  all?: true;
+  json?: true;
+}
+
+const asCount = (value: string) => {
+  if (!/^[0-9]{1,15}$/.test(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(value);
+};
+
+function addDeadLetters(program: Command, state: readonly [string, string, string]): void {
+  const group = program
+    .command('dead-letters')
+    .description('Messages that could not become readings: list, show, replay or drop them.');
+  const add = (usage: string, description: string) =>
+    group
+      .command(usage)
+      .description(description)
+      .option(...state)
+      .option('--settings <file>', 'settings file, when no agent runs')
+      .option('--json', 'as JSON');
+  const filtered = (command: Command) =>
+    command
+      .option('--reason <reason>', 'only of this reason')
+      .option('--source <name>', 'only of this source');
+
+  filtered(add('list', 'The oldest first.'))
+    .option('--after <id>', 'go on after this one', asCount)
+    .option('--limit <n>', 'how many', asCount)
+    .action(async (flags: LetterFlags) => {
+      const { callHere, formatLetters } = await import('./commands/dead-letters.ts');
+      const { state: stateDir, settings, json, ...kwargs } = flags;
+      const page = await callHere(stateDir, 'gateway.dead_letters', kwargs, settings);
+      say(json ? JSON.stringify(page) : formatLetters(page as never));
+    });
+
+  add('show <id>', 'One with its whole payload.').action(async (id: string, flags: LetterFlags) => {
+    const { showLetter } = await import('./commands/dead-letters.ts');
+    const letter = await showLetter(flags.state, asCount(id), flags.settings);
+    say(JSON.stringify(letter, undefined, flags.json ? undefined : 2));
+  });
+
+  for (const [name, description] of [
+    ['replay', 'Send them through the rules again.'],
+    ['drop', 'Delete them for good.'],
+  ] as const) {
+    filtered(add(`${name} [ids...]`, description))
+      .option('--all', 'all of them')
+      .action(async (ids: string[], flags: LetterFlags) => {
+        const { callHere } = await import('./commands/dead-letters.ts');
+        const { state: stateDir, settings, json, ...kwargs } = flags;
+        const which = { ...kwargs, ...(ids.length > 0 && { ids: ids.map(asCount) }) };
+        const result = await callHere(stateDir, `gateway.${name}_dead_letters`, which, settings);
+        const counts = Object.entries(result as object).map(([what, count]) => `${count} ${what}`);
+        say(json ? JSON.stringify(result) : counts.join(', '));
+      });
+  }
 }
 
 async function enrolCommand(flags: EnrolFlags): Promise<void> {

@@ -11,6 +11,8 @@ import { messageOf } from '../../common/runtime/app-error.ts';
 import { parseHeartbeatAnswer } from '../../common/wamp/agent-procedures.ts';
 import { agentUris } from '../../common/wamp/uris.ts';
 import { systemClock } from '../clock.ts';
+import { callAgent } from '../control/client.ts';
+import type { LetterSummary } from '../intake/letter-box.ts';
 import { signChallenge } from '../session/cryptosign.ts';
 import { isRefusal, openLink } from '../session/link.ts';
 import { findIdentity, findModeFaults, type Identity } from '../state/identity.ts';
@@ -41,6 +43,7 @@ export async function diagnose(stateDir: string, report: (finding: Finding) => v
   checkAgent(stateDir, say);
   checkSpool(stateDir, say);
   checkJournal(stateDir, say);
+  await checkIntake(stateDir, say);
   checkDisk(stateDir, say);
   return good;
 }
@@ -196,6 +199,46 @@ function checkJournal(stateDir: string, say: Say): void {
       hint: 'is the disk full, read-only or failing? New operations are refused',
     }),
   });
+}
+
+async function checkIntake(stateDir: string, say: Say): Promise<void> {
+  const { running, status } = readStatus(stateDir);
+  if (!status?.intake) return;
+  for (const { name, kind, received, fault } of status.intake.sources)
+    say({
+      name: `source ${name}`.slice(0, 14),
+      ok: fault === undefined,
+      detail: fault ?? `${kind}, ${received} messages`,
+      ...(fault !== undefined && { hint: 'it hears nothing at the moment' }),
+    });
+  const { byReason } = status.intake.deadLetters;
+  const reasons = Object.entries(byReason).filter(([, count]) => count > 0);
+  // What waits for a decision or was not let in is as it should be.
+  const needsMending = reasons.some(([reason]) => reason !== 'quarantined' && reason !== 'rejected');
+  const samples = running && byReason.unmatched ? await findUnmatched(stateDir) : '';
+  say({
+    name: 'dead letters',
+    ok: !needsMending,
+    detail:
+      reasons.length === 0
+        ? 'none'
+        : reasons.map(([reason, count]) => `${count} ${reason}`).join(', ') + samples,
+    ...(needsMending && {
+      hint: "'boardwalk-agent dead-letters list' shows them; after a rule was mended, 'dead-letters replay --all'",
+    }),
+  });
+}
+
+/** Topics that no rule fits, the most frequent first. */
+async function findUnmatched(stateDir: string): Promise<string> {
+  try {
+    const answer = await callAgent(stateDir, 'gateway.dead_letters', { limit: 1 });
+    if (!answer) return '';
+    const { summary } = answer.result as { summary: LetterSummary };
+    return `; no rule fits ${summary.unmatched.map(({ path, letters }) => `${path} (${letters})`).join(', ')}`;
+  } catch (error) {
+    return `; ${messageOf(error)}`;
+  }
 }
 
 function checkDisk(stateDir: string, say: Say): void {

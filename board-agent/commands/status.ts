@@ -47,7 +47,22 @@ export function formatStatus({ running, status }: StatusReport, now: number): st
     if (fault) rows.push(['journal fault', fault]);
     if (setAside) rows.push(['set aside', setAside]);
   }
+  rows.push(...intakeRows(status.intake));
   for (const error of status.errors.slice(-3))
     rows.push(['error', `${error.at} ${error.part}: ${error.message}`]);
   return rows.map(([name, value]) => `${name.padEnd(13)} ${value}`).join('\n');
+}
+
+function intakeRows(intake: AgentStatus['intake']): [string, string][] {
+  if (!intake) return [];
+  const { sources, modules, deadLetters } = intake;
+  const rows = sources.map(({ name, kind, received, stored, duplicate, rejected, waiting, fault }) => {
+    const flow = `${received} received = ${stored} stored + ${duplicate} duplicate + ${rejected} rejected + ${waiting} waiting`;
+    return [name, `${kind}: ${flow}${fault === undefined ? '' : `; FAULT: ${fault}`}`] as [string, string];
+  });
+  const reasons = Object.entries(deadLetters.byReason).filter(([, count]) => count > 0);
+  const detail = reasons.map(([reason, count]) => `${count} ${reason}`).join(', ');
+  rows.push(['devices', `${modules} heard`]);
+  rows.push(['dead letters', detail === '' ? 'none' : detail]);
+  return rows;
 }

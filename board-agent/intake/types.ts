@@ -48,7 +48,8 @@ export interface RawMessage {
   fields?: Readonly<Record<string, string>>;
 }
 
-export type DeadReason = 'unmatched' | 'undecodable' | 'type-conflict' | 'quarantined' | 'rejected';
+export const deadReasons = ['unmatched', 'undecodable', 'type-conflict', 'quarantined', 'rejected'] as const;
+export type DeadReason = (typeof deadReasons)[number];
 export type RefusalReason = 'bad-mac' | 'too-fast' | 'too-large';
 
 /** stored, duplicate, held and dead are on disk, and are to be acknowledged. */

@@ -23,7 +23,7 @@ export interface Bench {
   /** The door of source `field`. */
   door: IntakeDoor;
   /** Closes all and opens it again, as a new process would. */
-  restart(): void;
+  restart(settings?: Partial<IntakeSettings>): void;
   close(): void;
 }
 
@@ -47,7 +47,7 @@ export function createBench(
   const clock = createFakeClock();
   const { maxBytes = 50_000_000, ...more } = options;
   const bench = { dir, clock } as Bench;
-  function start(): void {
+  function start(changed = settings): void {
     bench.spool = createSpool({
       path: join(dir, 'spool.db'),
       boardUuid,
@@ -63,12 +63,12 @@ export function createBench(
       ownerOf: () => undefined,
       ...more,
     });
-    bench.door = bench.intake.open('test', settingsOf(settings));
+    bench.door = bench.intake.open('test', settingsOf(changed));
   }
   start();
-  bench.restart = () => {
+  bench.restart = (changed) => {
     bench.spool.close();
-    start();
+    start(changed);
   };
   bench.close = () => {
     bench.spool.close();
