@@ -1,6 +1,12 @@
 /** All migrations, oldest first. A new one is added at the end; a landed one is never changed. */
 import { FirstSet20261122000000 } from './20261122000000-first-set.ts';
 import { Operations20261125000000 } from './20261125000000-operations.ts';
+import { Modules20261128010000 } from './20261128010000-modules.ts';
 import { Alarms20261128020000 } from './20261128020000-alarms.ts';
 
-export const migrations = [FirstSet20261122000000, Operations20261125000000, Alarms20261128020000];
+export const migrations = [
+  FirstSet20261122000000,
+  Operations20261125000000,
+  Modules20261128010000,
+  Alarms20261128020000,
+];

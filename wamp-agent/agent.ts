@@ -46,6 +46,7 @@ import { createSignsOfLife } from './presence/signs-of-life.ts';
 import { createAppendReadings, createGetCaller } from './procedures/append-readings.ts';
 import { createHeartbeat } from './procedures/heartbeat.ts';
 import { procedureRefusal } from './procedures/refusal.ts';
+import { createReportModules } from './procedures/report-modules.ts';
 import { createCallSlots } from './relay/call-slots.ts';
 import { createContractCache } from './relay/contracts.ts';
 import { createDisconnect } from './relay/disconnect.ts';
@@ -170,6 +171,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     metrics,
     logger,
   });
+  const reportModules = createReportModules({ database, getCaller, metrics });
   const relay = createRelay({
     cell,
     session: () => router.current(),
@@ -197,6 +199,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
           operationResult: results.operationResult,
           operationProgress: results.operationProgress,
           putArtifact,
+          reportModules,
         },
         {
           ...shared,

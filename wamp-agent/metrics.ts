@@ -22,6 +22,8 @@ export interface Metrics {
   overQuota: Counter<'procedure'>;
   artifactBytes: Counter;
   artifacts: Counter<'outcome'>;
+  moduleReports: Counter<'outcome'>;
+  modulesFound: Counter<'state'>;
 }
 
 const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -60,5 +62,9 @@ export function createMetrics(): Metrics {
     overQuota: counter('over_quota_total', "Calls refused by a tenant's quota", ['procedure']),
     artifactBytes: counter('artifact_bytes_total', 'Bytes of files taken from boards'),
     artifacts: counter('artifacts_total', 'Files taken whole, and chunks refused', ['outcome']),
+    moduleReports: counter('module_reports_total', 'Reports of modules and sources', ['outcome']),
+    modulesFound: counter('modules_found_total', 'Unknown devices in reports, and what became of them', [
+      'state',
+    ]),
   };
 }

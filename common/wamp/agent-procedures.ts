@@ -16,6 +16,7 @@ import {
 } from '../runtime/guards.ts';
 import type { ArtifactAnswer, ArtifactChunk } from './artifacts.ts';
 import { type ProcedureContract, parseContracts } from './contract.ts';
+import type { ModulesAnswer, ModulesRequest } from './modules.ts';
 import type { ProgressRequest, ResultAnswer, ResultRequest } from './operations.ts';
 import { parseStream, type ReadingsAck, type ReadingsBatch, type StreamDeclaration } from './readings.ts';
 
@@ -110,6 +111,7 @@ export interface AgentProcedures {
   operationResult: { kwargs: ResultRequest; result: ResultAnswer };
   operationProgress: { kwargs: ProgressRequest; result: { taken: boolean } };
   putArtifact: { kwargs: ArtifactChunk; result: ArtifactAnswer };
+  reportModules: { kwargs: ModulesRequest; result: ModulesAnswer };
 }
 
 export const agentLimits = { modules: 200, streamsPerModule: 500, streams: 5000, routerUrls: 16 } as const;

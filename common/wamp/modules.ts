@@ -69,11 +69,23 @@ export interface ModulesAnswer {
   /** Devices that may be created per minute; more are quarantined. */
   createPerMinute: number;
   version: string;
-  /** Every decision for this board; left out when the board holds this version. */
+  /**
+   * Every decision for this board; left out when the board holds this version. Whatever is not in it
+   * is unknown: the policy decides. What finds no room at the server is in it as `rejected`.
+   */
   decisions?: { name: string; state: ModuleState }[];
 }
 
-export const moduleLimits = { perReport: 200, perBoard: 1000, sources: 200 } as const;
+export const moduleLimits = {
+  perReport: 200,
+  /** Discovered and created ones; what the board declares is beside it. */
+  perBoard: 1000,
+  sources: 200,
+  /** perBoard, what a hello may declare (agentLimits.modules), and what a report named in vain. */
+  decisions: 1400,
+} as const;
+
+export const devicesPerMinuteMax = 10_000;
 
 export const moduleNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.:-]*$/;
 export const moduleNameLength = 60;
@@ -153,7 +165,7 @@ export function parseModulesRequest(value: unknown): ModulesRequest {
 export function parseModulesAnswer(value: unknown): ModulesAnswer {
   const input = asObject(value, 'answer');
   const decisions = optional(input.decisions, (v) =>
-    asArray(v, 'decisions', { max: moduleLimits.perBoard }).map((each, index) => {
+    asArray(v, 'decisions', { max: moduleLimits.decisions }).map((each, index) => {
       const { name, state } = asObject(each, `decisions[${index}]`);
       return {
         name: asName(name, `decisions[${index}].name`),

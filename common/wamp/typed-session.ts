@@ -11,6 +11,7 @@ import {
   parseHelloRequest,
 } from './agent-procedures.ts';
 import { parseArtifactChunk } from './artifacts.ts';
+import { parseModulesRequest } from './modules.ts';
 import { parseProgressRequest, parseResultRequest } from './operations.ts';
 import { parseReadingsBatch } from './readings.ts';
 import { agentUris } from './uris.ts';
@@ -72,6 +73,7 @@ const parsers: {
   operationResult: parseResultRequest,
   operationProgress: parseProgressRequest,
   putArtifact: parseArtifactChunk,
+  reportModules: parseModulesRequest,
 };
 
 /** The role that may call a procedure: the router checks it too, this is the second lock. */
@@ -83,6 +85,7 @@ const callerRoles = {
   operationResult: 'board',
   operationProgress: 'board',
   putArtifact: 'board',
+  reportModules: 'board',
 } as const;
 
 export interface RegisterAllOptions extends RegisterOptions {

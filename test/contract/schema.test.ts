@@ -50,6 +50,11 @@ async function listTables(): Promise<string[]> {
   return rows.map((row) => String(Object.values(row)[0])).sort();
 }
 
+const made = {
+  created_at: new Date('2026-01-01T00:00:00.000Z'),
+  updated_at: new Date('2026-01-02T00:00:00.000Z'),
+};
+
 const bookkeeping = ['migration_lease', 'schema_migrations'];
 
 /** A row in every table, made from the types of its columns. */
@@ -99,6 +104,24 @@ describe('the schema', () => {
     expect(await migrate(database, 'up')).toEqual(names);
     expect(await listTables()).toEqual(tables);
     expect(await drift()).toEqual([]);
+  });
+
+  it('gives modules that were there before a tenant, and lets them go on', async () => {
+    await migrate(database, 'up');
+    for (let undone: string[] = []; !undone.includes('Modules20261128010000'); )
+      undone = await migrate(database, 'down');
+    await connection.query('INSERT INTO tenants SET ?', [{ id: 't', name: 't', slug: 't', ...made }]);
+    await connection.query('INSERT INTO boards SET ?', [{ uuid: 'b', tenant_id: 't', name: 'b', ...made }]);
+    await connection.query('INSERT INTO modules SET ?', [
+      { board_uuid: 'b', name: 'm', updated_at: made.updated_at },
+    ]);
+    await migrate(database, 'up');
+    const [rows] = await connection.query('SELECT * FROM modules');
+    expect(rows).toMatchObject([
+      { name: 'm', tenant_id: 't', origin: 'declared', state: 'accepted', created_at: made.updated_at },
+    ]);
+    const [tenants] = await connection.query('SELECT * FROM tenants');
+    expect(tenants).toMatchObject([{ unknown_devices: 'quarantine', devices_per_minute: 60 }]);
   });
 
   it('is migrated once when several processes start together', async () => {

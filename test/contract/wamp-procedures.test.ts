@@ -6,6 +6,7 @@ import {
   parseHelloAnswer,
 } from '../../common/wamp/agent-procedures.ts';
 import { parseArtifactAnswer } from '../../common/wamp/artifacts.ts';
+import { parseModulesAnswer } from '../../common/wamp/modules.ts';
 import { parseResultAnswer } from '../../common/wamp/operations.ts';
 import { parseReadingsAck } from '../../common/wamp/readings.ts';
 import {
@@ -36,6 +37,12 @@ const handlers: AgentHandlers = {
   operationResult: async () => ({ acknowledged: [uuid] }),
   operationProgress: async () => ({ taken: true }),
   putArtifact: async () => ({ received: 3, complete: true }),
+  reportModules: async () => ({
+    unknownDevices: 'quarantine',
+    createPerMinute: 60,
+    version: uuid,
+    decisions: [{ name: 'n1', state: 'accepted' }],
+  }),
 };
 
 const good = {
@@ -62,6 +69,27 @@ const good = {
     offset: 0,
     data: 'YWJj',
   },
+  reportModules: {
+    modules: [
+      {
+        name: 'n1',
+        source: 'coap',
+        state: 'accepted',
+        firstSeenAt: 1,
+        lastSeenAt: 2,
+        lastSeq: null,
+        received: 1,
+        duplicate: 0,
+        missed: 0,
+        late: 0,
+        restarted: 0,
+        badMac: 0,
+        refused: 0,
+      },
+    ],
+    sources: [{ name: 'coap', kind: 'coap', received: 3, stored: 1, duplicate: 1, rejected: 0, waiting: 1 }],
+    version: uuid,
+  },
 } as const;
 
 const answers = {
@@ -72,6 +100,7 @@ const answers = {
   operationResult: parseResultAnswer,
   operationProgress: (value: unknown) => value,
   putArtifact: parseArtifactAnswer,
+  reportModules: parseModulesAnswer,
 } as const;
 
 const names = Object.keys(good) as (keyof typeof good)[];

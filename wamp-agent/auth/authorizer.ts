@@ -62,6 +62,7 @@ const boardProcedures: readonly string[] = [
   agentUris.operationResult,
   agentUris.operationProgress,
   agentUris.putArtifact,
+  agentUris.reportModules,
 ];
 
 export function createAuthorizer(options: AuthorizerOptions): InvocationHandler {

@@ -1,8 +1,7 @@
-/** What hello writes beside the session: the key that joined, contracts, modules, streams, the fence. */
+/** What hello writes beside the session: the key that joined, and contracts. */
 import type { EntityManager } from 'typeorm';
 import type { CredentialState } from '../../common/db/entities/boards.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import type { ModuleDeclaration } from '../../common/wamp/agent-procedures.ts';
 import type { ProcedureContract } from '../../common/wamp/contract.ts';
 
 /**
@@ -42,7 +41,7 @@ export async function activateCredential(
  * Rows are deleted by their whole key: deleting a range that holds nothing locks the gap, and boards
  * that come for the first time, many at once, would deadlock one another.
  */
-async function deleteNamed(
+export async function deleteNamed(
   manager: EntityManager,
   table: 'procedure_contracts' | 'modules',
   boardUuid: string,
@@ -74,36 +73,4 @@ export async function replaceContracts(
       contracts.map((each) => [boardUuid, each.name, JSON.stringify(each)]),
     ]);
   await manager.query('UPDATE boards SET contracts_hash = ? WHERE uuid = ?', [hash, boardUuid]);
-}
-
-export async function replaceModules(
-  manager: EntityManager,
-  boardUuid: string,
-  modules: readonly ModuleDeclaration[],
-): Promise<void> {
-  const known = new Map(
-    (
-      (await manager.query('SELECT name, description FROM modules WHERE board_uuid = ?', [boardUuid])) as {
-        name: string;
-        description: string | null;
-      }[]
-    ).map((each) => [each.name, each.description]),
-  );
-  const names = new Set(modules.map((each) => each.name));
-  await deleteNamed(
-    manager,
-    'modules',
-    boardUuid,
-    [...known.keys()].filter((name) => !names.has(name)),
-  );
-  const changed = modules.filter(
-    ({ name, description = null }) => !known.has(name) || known.get(name) !== description,
-  );
-  if (changed.length === 0) return;
-  const now = new Date();
-  await manager.query(
-    `INSERT INTO modules (board_uuid, name, description, updated_at) VALUES ?
-     ON DUPLICATE KEY UPDATE description = VALUES(description), updated_at = VALUES(updated_at)`,
-    [changed.map((each) => [boardUuid, each.name, each.description ?? null, now])],
-  );
 }

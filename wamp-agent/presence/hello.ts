@@ -23,8 +23,9 @@ import type { JoinFacts } from '../auth/joins.ts';
 import type { BoardDirectory } from '../boards/directory.ts';
 import type { Settings } from '../settings.ts';
 import type { PresenceChanges } from './changes.ts';
-import { activateCredential, replaceContracts, replaceModules } from './hello-queries.ts';
+import { activateCredential, replaceContracts } from './hello-queries.ts';
 import type { Leaves } from './leaves.ts';
+import { replaceModules } from './replace-modules.ts';
 
 export interface HelloOptions {
   database: Database;
@@ -89,7 +90,7 @@ export function createHello(options: HelloOptions) {
     if (hash !== opened.contractsHash) await replaceContracts(manager, boardUuid, hash, request.procedures);
     const isMine = opened.previousAgentId === options.agentId;
     if (!isMine || declared.get(boardUuid) !== hashOf(request.modules)) {
-      await replaceModules(manager, boardUuid, request.modules);
+      await replaceModules(manager, { uuid: boardUuid, tenantId: opened.tenantId }, request.modules);
       await declareStreams(
         manager,
         boardUuid,

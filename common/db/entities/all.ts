@@ -10,12 +10,12 @@ import {
   BoardCredentialEntity,
   BoardEntity,
   BoardLabelEntity,
-  BoardModuleEntity,
   BoardSessionEntity,
   DeletedBoardEntity,
   EnrolmentCodeEntity,
   StoredContractEntity,
 } from './boards.ts';
+import { BoardModuleEntity, BoardSourceEntity } from './modules.ts';
 import {
   ArtifactEntity,
   BoardQueueEntity,
@@ -51,6 +51,7 @@ export const entities = [
   DeletedBoardEntity,
   StoredContractEntity,
   BoardModuleEntity,
+  BoardSourceEntity,
   RouterEntity,
   WampAgentEntity,
   ConductorEntity,

@@ -22,6 +22,8 @@ export interface Board {
   connectivity: JsonObject | null;
   /** hashContracts of the published contracts; relays cache by it. */
   contractsHash: string | null;
+  /** Changes with every decision about a module of the board; null = there has been none. */
+  modulesVersion: string | null;
   /** Identity of the board's journal of operations, as of its last hello. */
   journalEpoch: string | null;
   lastHeartbeatAt: Date | null;
@@ -50,6 +52,7 @@ export const BoardEntity = new EntitySchema<Board>({
     agentVersion: text('agent_version', 50, nullable),
     connectivity: json('connectivity', nullable),
     contractsHash: ascii('contracts_hash', 32, nullable),
+    modulesVersion: uuid('modules_version', nullable),
     journalEpoch: uuid('journal_epoch', nullable),
     lastHeartbeatAt: time('last_heartbeat_at', nullable),
     lastRpcAt: time('last_rpc_at', nullable),
@@ -227,25 +230,6 @@ export const StoredContractEntity = new EntitySchema<StoredContract>({
     contract: json('contract'),
   },
   foreignKeys: ofBoard('fk_procedure_contracts_board'),
-});
-
-export interface BoardModule {
-  boardUuid: string;
-  name: string;
-  description: string | null;
-  updatedAt: Date;
-}
-
-export const BoardModuleEntity = new EntitySchema<BoardModule>({
-  name: 'BoardModule',
-  tableName: 'modules',
-  columns: {
-    boardUuid: uuid('board_uuid', { primary: true }),
-    name: ascii('name', 60, { primary: true }),
-    description: text('description', 500, nullable),
-    updatedAt: time('updated_at'),
-  },
-  foreignKeys: ofBoard('fk_modules_board'),
 });
 
 /** A board that was deleted and whose readings are still to be cleared. */

@@ -1,5 +1,6 @@
 import { EntitySchema } from 'typeorm';
 import type { JsonObject } from '../../runtime/guards.ts';
+import type { UnknownDevicePolicy } from '../../wamp/modules.ts';
 import type { TenantRole } from '../roles.ts';
 import { ascii, big, flag, hash, json, nullable, text, time, uuid, whole } from './columns.ts';
 import { goesWith, ofTenant } from './foreign-keys.ts';
@@ -12,6 +13,10 @@ export interface Tenant {
   readingRetentionDays: number | null;
   /** Limits of this tenant; what is left out has the installation's. */
   quotas: JsonObject | null;
+  /** What becomes of devices that nobody has heard of. */
+  unknownDevices: UnknownDevicePolicy;
+  /** Devices that a gateway may create in a minute; more wait in quarantine. */
+  devicesPerMinute: number;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -26,6 +31,8 @@ export const TenantEntity = new EntitySchema<Tenant>({
     slug: ascii('slug', 63),
     readingRetentionDays: whole('reading_retention_days', nullable),
     quotas: json('quotas', nullable),
+    unknownDevices: ascii('unknown_devices', 20, { default: 'quarantine' }),
+    devicesPerMinute: whole('devices_per_minute', { default: 60 }),
     version: whole('version', { default: 1 }),
     createdAt: time('created_at'),
     updatedAt: time('updated_at'),
