@@ -96,6 +96,8 @@ export interface Spool {
 
 const defaults = { commitIntervalMs: 200, maxBuffered: 20_000, maxAppends: 10_000 } as const;
 const retryDiskMs = 2000;
+/** How often room is made on a full disk before what waits is given up for now. */
+const fullAttempts = 8;
 
 export function createSpool(options: SpoolOptions): Spool {
   const { limits, clock } = options;
@@ -125,21 +127,22 @@ export function createSpool(options: SpoolOptions): Spool {
 
   /** When the disk has no room: first the reserve, then the oldest give theirs to the newest. */
   function writeMakingRoom(): Settled[] {
-    try {
-      return write();
-    } catch (error) {
-      if (!isFull(error)) throw error;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return write();
+      } catch (error) {
+        if (!isFull(error) || attempt === fullAttempts) throw error;
+        if (attempt === 0) store.makeRoom();
+        else if (!dropForRoom()) throw error;
+      }
     }
-    store.makeRoom();
-    try {
-      return write();
-    } catch (error) {
-      if (!isFull(error)) throw error;
-      const dropped = store.commit((db, next) => dropOldest(db, next.nextSeq, 'disk-full'));
-      if (dropped === 0) throw error;
-      lost.diskFull += dropped;
-      return write();
-    }
+  }
+
+  /** False when nothing may be dropped. */
+  function dropForRoom(): boolean {
+    const dropped = store.commit((db, next) => dropOldest(db, next.nextSeq, 'disk-full'));
+    lost.diskFull += dropped;
+    return dropped > 0;
   }
 
   function flush(): void {
