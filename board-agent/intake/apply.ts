@@ -126,7 +126,6 @@ function findMacFault(
 /** What had been held came before what is known already. */
 function noteSeen(device: Device, { receivedAt }: Arrival): void {
   device.lastSeenAt = Math.max(device.lastSeenAt, receivedAt);
-  device.firstSeenAt = Math.min(device.firstSeenAt, receivedAt);
 }
 
 /** To change; those that were not known are made. */
@@ -140,7 +139,8 @@ function devicesOf(
   return modules.map((module) => {
     const known = draft.editDevice(module);
     if (known) return Object.assign(known, { source });
-    return draft.createDevice(module, source, admitModule(draft, context, source, module).state);
+    const { state } = admitModule(draft, context, source, module);
+    return draft.createDevice({ name: module, source, state, firstSeenAt: arrival.receivedAt });
   });
 }
 

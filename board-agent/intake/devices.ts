@@ -17,13 +17,16 @@ export interface Device extends SequenceCounts {
   rate: Rate;
 }
 
-export function createDevice(name: string, source: string, state: ModuleState, now: number): Device {
+/** `firstSeenAt` tells the server which counts these are: it never changes. */
+export type NewDevice = Pick<Device, 'name' | 'source' | 'state' | 'firstSeenAt'>;
+
+export function createDevice({ name, source, state, firstSeenAt }: NewDevice): Device {
   return {
     name,
     source,
     state,
-    firstSeenAt: now,
-    lastSeenAt: now,
+    firstSeenAt,
+    lastSeenAt: firstSeenAt,
     received: 0,
     duplicate: 0,
     missed: 0,
@@ -44,12 +47,12 @@ export const copyDevice = (device: Device): Device => ({
 export function loadDevices(db: DatabaseSync): Map<string, Device> {
   const devices = new Map<string, Device>();
   for (const row of prepared(db, 'SELECT * FROM devices').iterate()) {
-    const device = createDevice(
-      String(row.name),
-      String(row.source),
-      row.state as ModuleState,
-      Number(row.first_seen_at),
-    );
+    const device = createDevice({
+      name: String(row.name),
+      source: String(row.source),
+      state: row.state as ModuleState,
+      firstSeenAt: Number(row.first_seen_at),
+    });
     device.lastSeenAt = Number(row.last_seen_at);
     for (const [member, column] of counted) device[member] = Number(row[column]);
     if (row.last_seq !== null) {

@@ -1,15 +1,14 @@
 /** What a transaction changes of the devices. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { ModuleState } from '../../common/wamp/modules.ts';
 import { prepared } from '../state/sqlite-file.ts';
-import { copyDevice, createDevice, type Device, writeDevice } from './devices.ts';
+import { copyDevice, createDevice, type Device, type NewDevice, writeDevice } from './devices.ts';
 import type { IntakeState } from './state.ts';
 
 export interface DevicesDraft {
   findDevice(name: string): Readonly<Device> | undefined;
   /** A device to change. */
   editDevice(name: string): Device | undefined;
-  createDevice(name: string, source: string, state: ModuleState): Device;
+  createDevice(device: NewDevice): Device;
   /** As if nobody had ever heard of it. */
   forgetDevice(name: string): void;
   deviceNames(): string[];
@@ -25,7 +24,7 @@ export interface DevicesDraft {
 
 const minuteMs = 60_000;
 
-export function createDevicesDraft(state: IntakeState, now: number, nowMs: number): DevicesDraft {
+export function createDevicesDraft(state: IntakeState, nowMs: number): DevicesDraft {
   /** undefined = forgotten. */
   const changed = new Map<string, Device | undefined>();
   const rated = new Map<Device['rate'], number>();
@@ -43,9 +42,9 @@ export function createDevicesDraft(state: IntakeState, now: number, nowMs: numbe
       changed.set(name, copy);
       return copy;
     },
-    createDevice(name, source, deviceState) {
-      const device = createDevice(name, source, deviceState, now);
-      changed.set(name, device);
+    createDevice(newDevice) {
+      const device = createDevice(newDevice);
+      changed.set(device.name, device);
       created += 1;
       return device;
     },

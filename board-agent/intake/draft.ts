@@ -52,7 +52,7 @@ export function createDraft(state: IntakeState, tx: SpoolTransaction, options: D
   const { now, nowMs } = options;
   const flow = createFlowDraft(state, options.kindOf);
   const letters = createLettersDraft(state, tx.db, flow, options.letterBytes);
-  const devices = createDevicesDraft(state, now, nowMs);
+  const devices = createDevicesDraft(state, nowMs);
   const streams = new Map<string, ReadingType>();
   const transmissions = new Set<string>();
   let decisions = state.decisions;

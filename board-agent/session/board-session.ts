@@ -18,7 +18,6 @@ import {
   type HelloRequest,
   parseHelloAnswer,
 } from '../../common/wamp/agent-procedures.ts';
-import type { ModulesRequest } from '../../common/wamp/modules.ts';
 import { agentUris, boardPrefix } from '../../common/wamp/uris.ts';
 import { type Clock, pause, systemClock } from '../clock.ts';
 import { signChallenge } from './cryptosign.ts';
@@ -82,14 +81,12 @@ export interface BoardSession {
   /** Calls the server; rejects with AppError `unavailable` while offline. */
   call<K extends keyof typeof serverProcedures>(
     name: K,
-    kwargs: ServerProcedures[K]['kwargs'],
+    kwargs: AgentProcedures[K]['kwargs'],
     timeoutMs: number,
   ): Promise<unknown>;
   /** Says hello again, e.g. because what it announces has changed; nothing happens while offline. */
   greetAgain(): void;
 }
-
-type ServerProcedures = AgentProcedures & { reportModules: { kwargs: ModulesRequest } };
 
 const serverProcedures = {
   hello: agentUris.hello,

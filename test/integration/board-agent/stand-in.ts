@@ -19,6 +19,11 @@ import {
 import { parseArtifactChunk } from '../../../common/wamp/artifacts.ts';
 import { errorUri } from '../../../common/wamp/errors.ts';
 import {
+  type ModulesAnswer,
+  type ModulesRequest,
+  parseModulesRequest,
+} from '../../../common/wamp/modules.ts';
+import {
   type OperationReport,
   type ProgressRequest,
   parseProgressRequest,
@@ -65,6 +70,10 @@ export interface StandIn {
   beforeResult: (reports: OperationReport[]) => void;
   /** Called before a chunk is taken; may throw an AppError. */
   beforeChunk: (received: number) => void;
+  /** What boards have told of their modules and sources. */
+  moduleReports: { boardUuid: string; request: ModulesRequest }[];
+  /** What they are answered. */
+  modules: ModulesAnswer;
   /** `operation.run` as the relay sends it. */
   run(boardUuid: string, request: Partial<RunRequest>): Promise<RunAnswer>;
   /** `operation.status` or `operation.cancel`. */
@@ -121,6 +130,8 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
     reports: [],
     progress: [],
     artifacts: new Map(),
+    moduleReports: [],
+    modules: { unknownDevices: 'create', createPerMinute: 1000, version: 'first', decisions: [] },
     beforeResult: () => {},
     beforeChunk: () => {},
     async run(boardUuid, request) {
@@ -205,6 +216,18 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
     return { acknowledged: reports.map((each) => each.operationId) };
   }
 
+  /** What the test has not decided about stays as the board treats it. */
+  function takeModules(kwargs: unknown, { caller_authid: boardUuid }: Disclosed): ModulesAnswer {
+    const request = parseModulesRequest(kwargs);
+    standIn.moduleReports.push({ boardUuid, request });
+    const { decisions = [] } = standIn.modules;
+    const undecided = request.modules.filter(({ name }) => !decisions.some((each) => each.name === name));
+    return {
+      ...standIn.modules,
+      decisions: [...decisions, ...undecided.map(({ name, state }) => ({ name, state }))],
+    };
+  }
+
   function takeChunk(kwargs: unknown) {
     const { operationId, artifact, offset, data } = parseArtifactChunk(kwargs);
     const key = `${operationId}/${artifact.name}`;
@@ -241,6 +264,7 @@ export async function startStandIn(router: TestCrossbar): Promise<StandIn> {
       return { taken: true };
     },
     [agentUris.putArtifact]: takeChunk,
+    [agentUris.reportModules]: takeModules,
   };
 
   function authenticate(args: unknown[]): object {
