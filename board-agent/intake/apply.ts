@@ -30,7 +30,7 @@ export interface ApplyContext {
 /** Throws what SQLite throws. */
 export function apply(draft: Draft, context: ApplyContext, arrival: Arrival): IntakeOutcome {
   const { transmission } = arrival;
-  if (transmission !== undefined && draft.hasTransmission(transmission))
+  if (transmission !== undefined && draft.hasTransmission(transmission, arrival.message.repetition))
     return leave(draft, arrival, { status: 'duplicate' });
   const outcome = decide(draft, context, arrival);
   if (transmission !== undefined && outcome.status !== 'refused') draft.addTransmission(transmission);

@@ -40,7 +40,7 @@ export interface Draft extends Parts {
   /** Why a stream cannot be added beside `others`; undefined when it can. */
   streamFault(name: string, others: Iterable<string>): string | undefined;
   addStream(name: string, type: ReadingType): void;
-  hasTransmission(key: string): boolean;
+  hasTransmission(key: string, repetition?: boolean): boolean;
   addTransmission(key: string): void;
   /** The last step inside the transaction. */
   write(): void;
@@ -82,7 +82,8 @@ export function createDraft(state: IntakeState, tx: SpoolTransaction, options: D
     },
     addStream: (name, type) => void streams.set(name, type),
 
-    hasTransmission: (key) => transmissions.has(key) || state.transmissions.has(key),
+    hasTransmission: (key, repetition) =>
+      repetition !== false && (transmissions.has(key) || state.transmissions.has(key, repetition)),
     addTransmission: (key) => void transmissions.add(key),
 
     write() {

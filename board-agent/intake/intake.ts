@@ -108,7 +108,9 @@ export function createIntake(options: IntakeOptions): AgentIntake {
     };
     const arrival = arrivalOf(getDoor(name), message);
     const { transmission } = arrival;
-    const isKnown = transmission !== undefined && worker.state()?.transmissions.has(transmission);
+    const isKnown =
+      transmission !== undefined &&
+      worker.state()?.transmissions.has(transmission, arrival.message.repetition);
     if (!isKnown && tooLarge === undefined) arrival.prepare();
     return new Promise((resolve) => {
       worker.add({

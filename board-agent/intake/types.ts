@@ -44,6 +44,11 @@ export interface RawMessage {
    * CoAP's peer and message id. Remembered on disk.
    */
   transmission?: string;
+  /**
+   * What the transport says of it (MQTT's DUP): false = it is no repetition, whatever looks the same;
+   * true = it may be one of any age. Left out: look whether it came in the last five minutes.
+   */
+  repetition?: boolean;
   /** What the transport carries beside the payload: `device`, `seq`, `mac` (CoAP query, MQTT user properties). */
   fields?: Readonly<Record<string, string>>;
 }

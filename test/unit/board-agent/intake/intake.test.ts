@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { RawMessage } from '../../../../board-agent/intake/types.ts';
 import { type Bench, createBench, message, reading, settingsOf, statuses } from './support.ts';
 
 let bench: Bench;
@@ -48,6 +49,20 @@ describe('the intake', () => {
       'duplicate',
     ]);
     expect(stored()).toHaveLength(2);
+  });
+
+  it('believes a transport that knows what is a repetition, also hours after a restart', async () => {
+    bench = createBench({}, own);
+    const first = { ...reading('n1', undefined, { temp: 1 }), transmission: 'id 1', repetition: false };
+    const again = { ...first, repetition: true };
+    const take = (...messages: RawMessage[]) => statuses(messages.map((each) => bench.door.take(each)));
+    expect(await take(first, again, first)).toEqual(['stored', 'duplicate', 'stored']);
+    bench.restart();
+    await bench.clock.advance(86_400_000);
+    const asked = { ...reading('n1', undefined, { temp: 1 }), transmission: 'id 1' };
+    expect(await take(again, again)).toEqual(['duplicate', 'duplicate']);
+    bench.restart();
+    expect(await take(again, asked)).toEqual(['duplicate', 'stored']);
   });
 
   it('keeps what it cannot understand as a dead letter with the reason', async () => {
