@@ -9,8 +9,9 @@ import { ConfigError } from '../common/runtime/config.ts';
 import type { JsonObject } from '../common/runtime/guards.ts';
 import type { LogLevel } from '../common/runtime/logger.ts';
 import type { Connectivity } from '../common/wamp/agent-procedures.ts';
-import type { Schema } from '../common/wamp/contract.ts';
 import { checkSchema, type SchemaFault } from '../common/wamp/schema-check.ts';
+import { checkRules } from './intake/rules.ts';
+import { checkPatterns, withDefaults } from './schema-defaults.ts';
 import { settingsSchema, spoolSchema } from './settings-schema.ts';
 import { findSourceKind, kindOf, sourceKinds } from './sources/kinds.ts';
 import type { SourceKind, SourceSettings } from './sources/source-kind.ts';
@@ -62,18 +63,6 @@ function ofKind(kind: SourceKind | undefined, source: SourceSettings): SourceSet
   return withDefaults(kind?.schema ?? {}, source) as SourceSettings;
 }
 
-/** A copy with the defaults of the schema, down to the members of lists. */
-function withDefaults(part: Schema, value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((each) => withDefaults((part.items ?? {}) as Schema, each));
-  if (typeof value !== 'object' || value === null) return value;
-  const full: JsonObject = { ...value };
-  for (const [name, each] of Object.entries((part.properties ?? {}) as Record<string, Schema>)) {
-    if (full[name] !== undefined) full[name] = withDefaults(each, full[name]);
-    else if (each.default !== undefined) full[name] = each.default;
-  }
-  return full;
-}
-
 function findFaults(value: unknown): SchemaFault[] {
   // The kinds of sources are checked one by one below: "no form matches" would say nothing.
   const outer = {
@@ -106,20 +95,7 @@ function findFaults(value: unknown): SchemaFault[] {
         faults.push({ pointer: `${pointer}/${member}`, message: `'${wanted}' is taken by another source` });
       taken[member].add(wanted);
     }
-    faults.push(...kind.check(full, pointer));
+    faults.push(...checkRules(full.rules ?? [], pointer), ...kind.check(full, pointer));
   }
   return faults;
-}
-
-/** The checker shared with procedure contracts knows no `pattern`: contracts come from strangers, this schema does not. */
-function checkPatterns(part: Schema, value: unknown, pointer: string): SchemaFault[] {
-  if (typeof value === 'string' && typeof part.pattern === 'string')
-    return new RegExp(part.pattern).test(value) ? [] : [{ pointer, message: `must match ${part.pattern}` }];
-  if (Array.isArray(value) && part.items !== undefined)
-    return value.flatMap((each, index) => checkPatterns(part.items as Schema, each, `${pointer}/${index}`));
-  if (typeof value !== 'object' || value === null) return [];
-  const properties = (part.properties ?? {}) as Record<string, Schema>;
-  return Object.entries(value).flatMap(([name, each]) =>
-    properties[name] ? checkPatterns(properties[name], each, `${pointer}/${name}`) : [],
-  );
 }

@@ -114,8 +114,11 @@ function findMacFault(
   { door }: Arrival,
   message: PreparedMessage,
 ): string | undefined {
-  const { device, seq, mac, signed } = message;
+  const { device, seq, mac, signed, modules } = message;
   const key = context.keys.get(device);
+  // Nobody speaks for a device that signs.
+  const signer = modules.find((each) => each !== device && context.keys.has(each));
+  if (signer !== undefined) return `'${signer}' signs its messages, and this one is of '${device}'`;
   if (!key) return door.macRequired ? `there is no key for '${device}'` : undefined;
   if (mac === undefined) return 'it has no mac';
   // Without a number an old message could be sent again for ever.

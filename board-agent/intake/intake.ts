@@ -154,9 +154,10 @@ export function createIntake(options: IntakeOptions): AgentIntake {
       if (known && !known.equals(key)) faults.push(`'${module}' has another key at another source`);
       keys.set(module, key);
     }
-    if (faults.length > 0)
+    const findRule = collectFaults(() => compileRules(settings.rules), faults);
+    if (faults.length > 0 || !findRule)
       throw new ConfigError(faults.map((fault) => `source '${settings.name}': ${fault}`));
-    const door: Door = { kind, settings, prepare: createPrepare(compileRules(settings.rules)) };
+    const door: Door = { kind, settings, prepare: createPrepare(findRule) };
     doors.set(settings.name, door);
     return {
       take: (message) => take(settings.name, message),
@@ -211,6 +212,16 @@ export function createIntake(options: IntakeOptions): AgentIntake {
     },
     letters: createLetterBox({ worker, applyAgain }),
   };
+}
+
+function collectFaults<T>(compile: () => T, faults: string[]): T | undefined {
+  try {
+    return compile();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    faults.push(...error.faults);
+    return undefined;
+  }
 }
 
 function unavailable(detail: string): IntakeOutcome {

@@ -11,7 +11,9 @@ import {
   type StreamDeclaration,
 } from '../../common/wamp/readings.ts';
 import type { Reading } from '../spool/spool.ts';
-import type { CompiledRule } from './rules.ts';
+import { decoderLimits } from './decoders/decoder-kind.ts';
+import { longestPath } from './pattern.ts';
+import type { CompiledRule, FindRule } from './rules.ts';
 import type { DeadReason, Decoded, DecodedReading, RawMessage } from './types.ts';
 
 export interface PreparedMessage {
@@ -28,14 +30,14 @@ export interface PreparedMessage {
 
 export type Prepared = PreparedMessage | { dead: DeadReason; detail: string };
 
-export const messageLimits = { payloadBytes: 262_144, pathLength: 1000, readings: 5000 } as const;
+export const messageLimits = { ...decoderLimits, pathLength: longestPath } as const;
 
 const latestAt = 253_402_300_799_999;
 
 export type Prepare = (message: RawMessage, receivedAt: number) => Prepared;
 
 /** The result never throws. */
-export function createPrepare(findRule: (path: string) => CompiledRule | undefined): Prepare {
+export function createPrepare(findRule: FindRule): Prepare {
   const declare = createDeclare();
 
   function decode(found: CompiledRule, message: RawMessage, receivedAt: number): Prepared {
@@ -69,25 +71,42 @@ interface Naming extends CompiledRule {
 }
 
 function nameReadings(decoded: Decoded, naming: Naming): Prepared {
-  const { rule, captures, message } = naming;
-  const fields = message.fields ?? {};
-  const named = decoded.device ?? fields.device ?? captures.module ?? rule.module;
+  const fields = naming.message.fields ?? {};
+  const named = findDevice(decoded, naming);
   const device = named ?? decoded.readings.find((each) => each.module !== undefined)?.module;
   if (device === undefined) fail('neither message nor rule names a module');
   if (decoded.readings.length > messageLimits.readings)
     fail(`it has more than ${messageLimits.readings} readings`);
-  const modules = new Set([device, ...decoded.readings.map((each) => each.module ?? device)]);
+  // A device that is known by its topic or envelope gives readings of itself only: what its names
+  // say beyond that becomes a part of the measurement.
+  const readings = decoded.readings.map((each) =>
+    named === undefined || each.module === undefined || each.module === named
+      ? each
+      : { ...each, module: named, measurement: `${each.module}/${each.measurement}` },
+  );
+  const modules = new Set([device, ...readings.map((each) => each.module ?? device)]);
   for (const module of modules) checkModule(module);
+  checkNames(readings);
   const seq = decoded.seq ?? parseSeq(fields.seq);
   const mac = decoded.mac ?? fields.mac;
   return {
     device,
     modules: [...modules],
-    signed: decoded.signed ?? message.payload,
-    readings: decoded.readings.map((each) => toReading(each, each.module ?? device, naming)),
+    signed: decoded.signed ?? naming.message.payload,
+    readings: readings.map((each) => toReading(each, each.module ?? device, naming)),
     ...(seq !== undefined && { seq: checkSeq(seq) }),
     ...(mac !== undefined && { mac }),
   };
+}
+
+/** Path and message must not contradict each other: a broker may let a device write its own topics only. */
+function findDevice(decoded: Decoded, { rule, captures, message }: Naming): string | undefined {
+  const said = [captures.module ?? captures.device, decoded.device, message.fields?.device].filter(
+    (each) => each !== undefined,
+  );
+  const other = said.find((each) => each !== said[0]);
+  if (other !== undefined) fail(`it is of '${said[0]?.slice(0, 60)}' and of '${other.slice(0, 60)}'`);
+  return said[0] ?? rule.module;
 }
 
 function fail(rule: string): never {
@@ -110,9 +129,12 @@ function checkSeq(seq: number): number {
   return Number.isSafeInteger(seq) && seq >= 0 ? seq : fail('seq must be a non-negative whole number');
 }
 
-function toReading(reading: DecodedReading, module: string, { rule, receivedAt, declare }: Naming): Reading {
-  const { measurement, value } = reading;
-  const name = `${module}/${rule.prefix ?? ''}${measurement}`;
+function toReading(reading: DecodedReading, module: string, naming: Naming): Reading {
+  const { rule, captures, receivedAt, declare } = naming;
+  const { value } = reading;
+  const parts = [captures.measurement, reading.measurement].filter((each) => each);
+  const measurement = (rule.prefix ?? '') + cleanName(parts.join('.') || 'value');
+  const name = `${module}/${measurement}`;
   const at = Math.round(reading.at ?? receivedAt);
   if (!(at >= 0 && at <= latestAt)) fail(`the time of '${name}' must be in epoch milliseconds`);
   const type = typeOf(value);
@@ -120,8 +142,34 @@ function toReading(reading: DecodedReading, module: string, { rule, receivedAt, 
   if (typeof value === 'number' && !Number.isFinite(value)) fail(`'${name}' must be a finite number`);
   if (typeof value === 'string' && (value.length > readingsLimits.textLength || !value.isWellFormed()))
     fail(`'${name}' must be well-formed text of at most ${readingsLimits.textLength} characters`);
-  const unit = rule.units?.[measurement] ?? reading.unit ?? '';
+  const unit =
+    findUnit(rule.units, measurement) ?? findUnit(rule.units, reading.measurement) ?? reading.unit ?? '';
   return { stream: declare(name, type, unit), at, value };
+}
+
+function findUnit(units: Record<string, string> = {}, measurement: string): string | undefined {
+  return Object.hasOwn(units, measurement) ? units[measurement] : undefined;
+}
+
+const unclean = /^[^A-Za-z0-9_]|[^A-Za-z0-9_./:-]/;
+
+/** `temp °C` → `temp__C`: what a stream's name may not have becomes `_`. */
+export function cleanName(name: string): string {
+  if (!unclean.test(name)) return name;
+  return name.replaceAll(/[^A-Za-z0-9_./:-]/gu, '_').replace(/^(?=[./:-])/, '_');
+}
+
+/** Two properties must not become one stream. */
+function checkNames(readings: readonly DecodedReading[]): void {
+  if (!readings.some(({ measurement }) => unclean.test(measurement))) return;
+  const names = new Map<string, string>();
+  for (const { module, measurement } of readings) {
+    const key = `${module ?? ''} ${cleanName(measurement)}`;
+    const known = names.get(key) ?? measurement;
+    if (known !== measurement)
+      fail(`'${known.slice(0, 60)}' and '${measurement.slice(0, 60)}' would be the same stream`);
+    names.set(key, measurement);
+  }
 }
 
 function typeOf(value: unknown): ReadingType | undefined {

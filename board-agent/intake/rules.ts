@@ -1,55 +1,91 @@
-/** The rules of a source: which decoder a message goes to, by its topic or path. */
-import { AppError } from '../../common/runtime/app-error.ts';
+/** The rules of a source: which decoder a message goes to, by its topic or path. Compiled once, at the start. */
 import { ConfigError } from '../../common/runtime/config.ts';
-import { asObject } from '../../common/runtime/guards.ts';
+import type { JsonObject } from '../../common/runtime/guards.ts';
+import { checkSchema, type SchemaFault } from '../../common/wamp/schema-check.ts';
+import { checkPatterns, withDefaults } from '../schema-defaults.ts';
+import type { DecoderKind } from './decoders/decoder-kind.ts';
+import { decoderKinds, findDecoderKind } from './decoders/decoders.ts';
+import { compilePattern, type Pattern } from './pattern.ts';
 import type { Decoder, RuleSettings } from './types.ts';
 
 export interface CompiledRule {
+  /** With the defaults of the decoder's options. */
   rule: RuleSettings;
   captures: Readonly<Record<string, string>>;
   decode: Decoder;
 }
 
-const decoders: Record<string, Decoder> = { json: decodeJson };
+/** The first rule that fits the path. */
+export type FindRule = (path: string) => CompiledRule | undefined;
 
-/** Throws ConfigError naming the rule. */
-export function compileRules(rules: readonly RuleSettings[]): (path: string) => CompiledRule | undefined {
-  const compiled = rules.map((rule) => {
-    const decode = decoders[rule.decoder];
-    if (!decode) throw new ConfigError([`rule '${rule.match}': there is no decoder '${rule.decoder}'`]);
-    return { rule, decode, pattern: toPattern(rule.match) };
-  });
+interface Compiled {
+  rule: RuleSettings;
+  pattern: Pattern;
+  decode: Decoder;
+}
+
+/** Throws ConfigError with every fault; pointers begin at the source. */
+export function compileRules(rules: readonly RuleSettings[]): FindRule {
+  const faults: SchemaFault[] = [];
+  const compiled = rules.map((rule, index) => compileRule(rule, `/rules/${index}`, faults));
+  if (faults.length > 0) throw new ConfigError(faults.map(({ pointer, message }) => `${pointer} ${message}`));
   return (path) => {
-    for (const { rule, decode, pattern } of compiled) {
-      const match = pattern.exec(path);
-      if (match) return { rule, decode, captures: match.groups ?? {} };
+    for (const each of compiled) {
+      const captures = each?.pattern.match(path);
+      if (each && captures) return { rule: each.rule, decode: each.decode, captures };
     }
     return undefined;
   };
 }
 
-function toPattern(match: string): RegExp {
-  const parts = match.split(/(\{[a-z]+\}|#$)/i).map((part) => {
-    if (part === '#') return '.*';
-    if (part.startsWith('{')) return `(?<${part.slice(1, -1)}>[^/]+)`;
-    return part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  });
-  return new RegExp(`^${parts.join('')}$`, 's');
+/** What a schema cannot say about rules; for the `check` of a kind of source. */
+export function checkRules(rules: readonly RuleSettings[], pointer: string): SchemaFault[] {
+  const faults: SchemaFault[] = [];
+  for (const [index, rule] of rules.entries()) {
+    const at = `${pointer}/rules/${index}`;
+    findPattern(rule, at, faults);
+    const kind = findKind(rule, at, faults);
+    if (kind) checkOptions(kind, rule, at, faults);
+  }
+  return faults;
 }
 
-function decodeJson({ payload }: Parameters<Decoder>[0]): ReturnType<Decoder> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(Buffer.from(payload).toString('utf8'));
-  } catch (error) {
-    throw new AppError('invalid-arguments', 'it is not JSON', { cause: error });
-  }
-  const input = asObject(parsed, 'payload');
-  const data = asObject(input.data ?? {}, 'data');
-  return {
-    ...(typeof input.device === 'string' && { device: input.device }),
-    ...(typeof input.seq === 'number' && { seq: input.seq }),
-    ...(typeof input.mac === 'string' && { mac: input.mac }),
-    readings: Object.entries(data).map(([measurement, value]) => ({ measurement, value: value as number })),
-  };
+function compileRule(rule: RuleSettings, pointer: string, faults: SchemaFault[]): Compiled | undefined {
+  const pattern = findPattern(rule, pointer, faults);
+  const kind = findKind(rule, pointer, faults);
+  if (!pattern || !kind || !checkOptions(kind, rule, pointer, faults)) return undefined;
+  const options = withDefaults(kind.options, rule.options ?? {}) as JsonObject;
+  return { rule: { ...rule, options }, pattern, decode: kind.decode };
+}
+
+function findPattern(rule: RuleSettings, pointer: string, faults: SchemaFault[]): Pattern | undefined {
+  const pattern = compilePattern(rule.match);
+  if (!('fault' in pattern)) return pattern;
+  faults.push({ pointer: `${pointer}/match`, message: pattern.fault });
+  return undefined;
+}
+
+function findKind(
+  { decoder }: RuleSettings,
+  pointer: string,
+  faults: SchemaFault[],
+): DecoderKind | undefined {
+  const kind = findDecoderKind(decoder);
+  if (kind) return kind;
+  const names = decoderKinds.map((each) => each.name).join(', ');
+  faults.push({ pointer: `${pointer}/decoder`, message: `must be one of ${names}; not '${decoder}'` });
+  return undefined;
+}
+
+/** Whether they are well. */
+function checkOptions(
+  kind: DecoderKind,
+  { options = {} }: RuleSettings,
+  pointer: string,
+  faults: SchemaFault[],
+): boolean {
+  const at = `${pointer}/options`;
+  const own = [...checkSchema(kind.options, options, at), ...checkPatterns(kind.options, options, at)];
+  faults.push(...own);
+  return own.length === 0;
 }

@@ -5,6 +5,7 @@
  */
 import type { Schema } from '../../common/wamp/contract.ts';
 import type { SchemaFault } from '../../common/wamp/schema-check.ts';
+import type { RuleSettings } from '../intake/types.ts';
 import type { Source, SourceContext } from './source.ts';
 
 /** Settings of one source, checked by its kind. */
@@ -14,6 +15,8 @@ export interface SourceSettings {
   name?: string;
   /** Of sources that are one module. */
   module?: string;
+  /** Of sources that hear messages. */
+  rules?: RuleSettings[];
 }
 
 export interface SourceKindSchema extends Schema {

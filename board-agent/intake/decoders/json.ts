@@ -1,0 +1,22 @@
+/**
+ * JSON: every property is a stream. An object that has `data` beside `device`, `seq`, `mac` or
+ * `time` is an envelope: what it is of, and the readings in `data`. The mac covers the bytes of
+ * `data` as they were sent.
+ */
+import type { JsonObject } from '../../../common/runtime/guards.ts';
+import type { Decoded, DecoderInput } from '../types.ts';
+import type { DecoderKind } from './decoder-kind.ts';
+import { readEnvelope, type TreeOptions, treeOptionsSchema } from './envelope.ts';
+import { findMembers } from './json-members.ts';
+import { readJson } from './text.ts';
+
+export const jsonDecoder: DecoderKind = { name: 'json', options: treeOptionsSchema, decode: decodeJson };
+
+function decodeJson({ payload, options }: DecoderInput): Decoded {
+  const value = readJson(payload);
+  return readEnvelope(value, options as TreeOptions & JsonObject, () => findDataBytes(payload));
+}
+
+function findDataBytes(payload: Uint8Array): Uint8Array | undefined {
+  return findMembers(payload).find(({ name }) => name === 'data')?.bytes;
+}
