@@ -1,4 +1,6 @@
 /** Everything that can be set on a conductor, from the environment. */
+
+import type { OutboxLimits } from '../common/db/queries/outbox.ts';
 import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
@@ -28,6 +30,8 @@ export interface Rules extends Retention {
   graceMs: number;
   /** Days that ended operations are kept. */
   operationDays: number;
+  /** What may wait for one consumer of readings; beyond, the oldest are given up and counted. */
+  outbox: OutboxLimits;
 }
 
 export interface Retention {
@@ -54,6 +58,8 @@ export interface Retention {
  * | `BOARDWALK_WEBHOOK_KEY` | the relay key | what secrets of webhooks are encrypted under |
  * | `BOARDWALK_WEBHOOK_ALLOW_PRIVATE` | 0 | 1: webhooks may lead to private and loopback addresses |
  * | `BOARDWALK_WEBHOOK_DISABLE_DAYS` | 3 | a webhook that has only failed for so long is disabled |
+ * | `BOARDWALK_OUTBOX_READINGS` | 1000000 | readings that may wait for one sink; beyond, the oldest are lost |
+ * | `BOARDWALK_OUTBOX_HOURS` | 72 | so long readings may wait for a sink |
  * | `BOARDWALK_LOG_LEVEL` | info | |
  *
  * Each may be given as `<NAME>_FILE`. Throws ConfigError with every fault at once.
@@ -73,6 +79,10 @@ export function readConfig(env: Env): ConductorConfig {
       retentionDays: reader.integer('BOARDWALK_RETENTION_DAYS', 400, days),
       auditDays: reader.integer('BOARDWALK_AUDIT_DAYS', 400, days),
       operationDays: reader.integer('BOARDWALK_OPERATION_DAYS', 90, days),
+      outbox: {
+        readings: reader.integer('BOARDWALK_OUTBOX_READINGS', 1_000_000, { min: 1000, max: 1_000_000_000 }),
+        ageSeconds: 3600 * reader.integer('BOARDWALK_OUTBOX_HOURS', 72, { min: 1, max: 8760 }),
+      },
       graceMs: 1000 * reader.integer('BOARDWALK_OPERATION_GRACE_SECONDS', 60, { min: 0, max: 86_400 }),
     },
     artifactDir: reader.optional('BOARDWALK_ARTIFACT_DIR'),

@@ -10,21 +10,29 @@ export interface WakeRoute {
   handle(request: IncomingMessage, gone: AbortSignal): Promise<{ status: number; body: object }>;
 }
 
-/** 2,000 uuids fit well. */
+/** 3,000 uuids fit. */
 const maxBytes = 128 * 1024;
 
 export function createWakeRoute(options: {
   key: string;
   engine: Pick<Engine, 'wake' | 'lookAt' | 'waitForEnd'>;
+  /** Outboxes of these consumers have got readings. */
+  onConsumers?: (consumers: readonly string[]) => void;
 }): WakeRoute {
-  const { key, engine } = options;
+  const { key, engine, onConsumers } = options;
   return {
     async handle(request, gone) {
       const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
       if (!secretsEqual(token, key)) throw new AppError('unauthenticated', 'wrong relay key');
-      const { operations = [], boards = [], waitMs } = parseWakeRequest(await readJson(request));
+      const {
+        operations = [],
+        boards = [],
+        consumers = [],
+        waitMs,
+      } = parseWakeRequest(await readJson(request));
+      if (consumers.length > 0) onConsumers?.(consumers);
       if (waitMs === undefined) {
-        engine.wake(boards);
+        if (boards.length > 0) engine.wake(boards);
         engine.lookAt(operations);
         return { status: 202, body: {} };
       }

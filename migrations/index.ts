@@ -3,10 +3,12 @@ import { FirstSet20261122000000 } from './20261122000000-first-set.ts';
 import { Operations20261125000000 } from './20261125000000-operations.ts';
 import { Modules20261128010000 } from './20261128010000-modules.ts';
 import { Alarms20261128020000 } from './20261128020000-alarms.ts';
+import { ReadingsOutbox20261128030000 } from './20261128030000-readings-outbox.ts';
 
 export const migrations = [
   FirstSet20261122000000,
   Operations20261125000000,
   Modules20261128010000,
   Alarms20261128020000,
+  ReadingsOutbox20261128030000,
 ];

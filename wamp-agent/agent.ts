@@ -29,6 +29,7 @@ import { createBoardDirectory } from './boards/directory.ts';
 import type { AgentConfig } from './config.ts';
 import { createEnrol } from './enrolment/enrol.ts';
 import { startServer } from './http/server.ts';
+import { createConsumerMemory } from './ingest/consumers.ts';
 import { createIngest } from './ingest/ingest.ts';
 import { createNewestAt } from './ingest/newest-at.ts';
 import { createReadingsQuota } from './ingest/readings-quota.ts';
@@ -138,7 +139,17 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
   // What they send and what is asked of them.
   const newestAt = createNewestAt(database, logger);
   await newestAt.refresh();
-  const ingest = createIngest({ database, newestAt, metrics, logger });
+  const consumers = createConsumerMemory(database, logger);
+  await consumers.refresh();
+  lifecycle.onStop('consumers of readings', () => consumers.stop());
+  const ingest = createIngest({
+    database,
+    newestAt,
+    metrics,
+    logger,
+    consumersOf: consumers.of,
+    onOutbox: (ids) => conductors.wake({ consumers: ids }),
+  });
   const quota = createReadingsQuota({ database, defaults: config.quotas, logger });
   lifecycle.onStop('usage of tenants', () => quota.stop());
   const getCaller = createGetCaller(directory.find, cell);

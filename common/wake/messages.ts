@@ -16,6 +16,8 @@ export interface WakeRequest {
   operations?: string[];
   /** Boards that have something to do. */
   boards?: string[];
+  /** Consumers of readings whose outbox has got something. */
+  consumers?: string[];
   /**
    * Hold the answer until all of `operations` have ended, at most so long: 200 `{ended}`. Without it
    * the answer is 202 at once. Together with `boards`: the operations were made just now.
@@ -38,10 +40,12 @@ export function parseWakeRequest(value: unknown): WakeRequest {
   const input = asObject(value, 'body');
   const operations = optional(input.operations, (v) => asUuids(v, 'operations'));
   const boards = optional(input.boards, (v) => asUuids(v, 'boards'));
+  const consumers = optional(input.consumers, (v) => asUuids(v, 'consumers'));
   const waitMs = optional(input.waitMs, (v) => asInteger(v, 'waitMs', { min: 0, max: wakeLimits.waitMs }));
   return {
     ...(operations && { operations }),
     ...(boards && { boards }),
+    ...(consumers && { consumers }),
     ...(waitMs !== undefined && { waitMs }),
   };
 }

@@ -1,11 +1,11 @@
 /** Wakes of one turn of the event loop become one request; while it is under way the next ones gather. */
 import { wakeLimits } from './messages.ts';
 
+const subjects = ['operations', 'boards', 'consumers'] as const;
+type Subject = (typeof subjects)[number];
+
 /** Where to look. */
-export interface Wake {
-  operations?: readonly string[];
-  boards?: readonly string[];
-}
+export type Wake = { [S in Subject]?: readonly string[] };
 
 export interface WakeBatch {
   add(wake: Wake): void;
@@ -13,27 +13,28 @@ export interface WakeBatch {
   stop(): void;
 }
 
+type Gathered = Record<Subject, Set<string>>;
+const nothing = (): Gathered => ({ operations: new Set(), boards: new Set(), consumers: new Set() });
+
 /** @param send must not throw */
-export function createWakeBatch(
-  send: (wake: { operations: string[]; boards: string[] }) => Promise<unknown>,
-): WakeBatch {
-  let operations = new Set<string>();
-  let boards = new Set<string>();
+export function createWakeBatch(send: (wake: { [S in Subject]?: string[] }) => Promise<unknown>): WakeBatch {
+  let gathered = nothing();
   let next: NodeJS.Immediate | undefined;
   let isSending = false;
   let stopped = false;
 
   function schedule(): void {
-    if (stopped || isSending || next || operations.size + boards.size === 0) return;
+    if (stopped || isSending || next || subjects.every((each) => gathered[each].size === 0)) return;
     next = setImmediate(() => void flush());
   }
 
   async function flush(): Promise<void> {
     next = undefined;
     isSending = true;
-    const wake = { operations: [...operations], boards: [...boards] };
-    operations = new Set();
-    boards = new Set();
+    const wake = Object.fromEntries(
+      subjects.filter((each) => gathered[each].size > 0).map((each) => [each, [...gathered[each]]]),
+    );
+    gathered = nothing();
     await send(wake);
     isSending = false;
     schedule();
@@ -42,8 +43,9 @@ export function createWakeBatch(
   return {
     add(wake) {
       // Whoever looks at so many finds the others beside them.
-      for (const each of wake.operations ?? []) if (operations.size < wakeLimits.names) operations.add(each);
-      for (const each of wake.boards ?? []) if (boards.size < wakeLimits.names) boards.add(each);
+      for (const subject of subjects)
+        for (const each of wake[subject] ?? [])
+          if (gathered[subject].size < wakeLimits.names) gathered[subject].add(each);
       schedule();
     },
     stop() {

@@ -46,7 +46,8 @@ export function listExpiries(rules: Retention): Expiry[] {
       table: 'task_runs',
       column: 'started_at',
       keepSeconds: day,
-      where: "outcome = 'done' AND task IN ('operations', 'liveness', 'schedules', 'webhook-fanout')",
+      where:
+        "outcome = 'done' AND task IN ('operations', 'liveness', 'schedules', 'webhook-fanout', 'outbox')",
     },
     { table: 'task_runs', column: 'started_at', keepSeconds: 7 * day },
     { table: 'wamp_agents', column: 'stopped_at', keepSeconds: 30 * day },

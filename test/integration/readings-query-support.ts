@@ -1,9 +1,11 @@
 /** Readings put in the way that wamp-agents do, through the fence and with the marks for rollups. */
 import { randomUUID } from 'node:crypto';
 import type { Connection, ResultSetHeader } from 'mysql2/promise';
+import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { findReadingsEnd, storeBatches } from '../../common/db/queries/ingest.ts';
 import { findStreams, insertStreams } from '../../common/db/queries/ingest-streams.ts';
+import { findConsumers } from '../../common/db/queries/outbox.ts';
 import type { ReadingTuple, StreamDeclaration } from '../../common/wamp/readings.ts';
 
 export interface TestSpool {
@@ -25,11 +27,12 @@ export async function openSpool(
   const [spool] = await connection.query<ResultSetHeader>('INSERT INTO board_spools SET ?', [
     { board_uuid: boardUuid, epoch, created_at: now, updated_at: now },
   ]);
-  const { all, newestAt } = await database.read(async (manager) => {
+  const { all, newestAt, tenantId } = await database.read(async (manager) => {
     await insertStreams(manager, boardUuid, declared);
     return {
       all: await findStreams(manager, boardUuid),
       newestAt: (await findReadingsEnd(manager)) - 1,
+      tenantId: await findTenant(manager, boardUuid),
     };
   });
   const streams = declared.map(({ name }) => {
@@ -43,13 +46,23 @@ export async function openSpool(
     ids: streams.map(({ id }) => id),
     async append(readings, skip = 0) {
       const from = next + skip;
-      const batch = { boardUuid, epoch, spoolId: spool.insertId, from, streams, readings };
+      const batch = { boardUuid, tenantId, epoch, spoolId: spool.insertId, from, streams, readings };
+      const consumers = (await database.read(findConsumers)).filter((each) => each.tenantId === tenantId);
       await database.transaction((manager) =>
         storeBatches(manager, [{ ...batch, lostReason: skip > 0 ? 'spool-overflow' : undefined }], {
           newestAt,
+          consumersOf: () => consumers.map(({ id }) => id),
         }),
       );
       next = from + readings.length;
     },
   };
+}
+
+async function findTenant(manager: EntityManager, boardUuid: string): Promise<string> {
+  const [row] = (await manager.query('SELECT tenant_id AS id FROM boards WHERE uuid = ?', [boardUuid])) as {
+    id: string;
+  }[];
+  if (!row) throw new Error(`no board ${boardUuid}`);
+  return row.id;
 }

@@ -2,17 +2,18 @@
 import type { Database } from '../../common/db/database.ts';
 import { storeBatches } from '../../common/db/queries/ingest.ts';
 import { hourMs, type IngestPlan, type ResolvedBatch } from '../../common/db/queries/ingest-plan.ts';
+import type { ConsumersOf } from '../../common/db/queries/outbox.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { ReadingsBatch } from '../../common/wamp/readings.ts';
 import type { Metrics } from '../metrics.ts';
 import { type CoalescerLimits, createCoalescer } from './coalescer.ts';
 import type { NewestAt } from './newest-at.ts';
-import { createBatchResolver } from './resolve.ts';
+import { type BatchOwner, createBatchResolver } from './resolve.ts';
 
 export interface Ingest {
   /** Resolves when the batch is committed, with the highest sequence number that is. */
-  append(boardUuid: string, batch: ReadingsBatch): Promise<AppendResult>;
+  append(board: BatchOwner, batch: ReadingsBatch): Promise<AppendResult>;
   stop(): Promise<void>;
 }
 
@@ -28,6 +29,10 @@ export interface IngestOptions {
   metrics: Metrics;
   logger: Logger;
   limits?: Partial<CoalescerLimits>;
+  /** Who gets the readings of a tenant; without, nobody does. */
+  consumersOf?: ConsumersOf;
+  /** These have got something, just committed. */
+  onOutbox?: (consumers: readonly string[]) => void;
 }
 
 /** MySQL 1526: no partition takes this value. */
@@ -56,28 +61,34 @@ export function createIngest(options: IngestOptions): Ingest {
     onStored(_batches, plan, waitedMs) {
       marks.remember(plan);
       metrics.readings.inc(plan.rows.length);
+      if (plan.consumers.length > 0) options.onOutbox?.(plan.consumers);
       metrics.ingestLagSeconds.observe(waitedMs / 1000);
     },
   });
 
   function write(batches: ResolvedBatch[], deadlineMs: number): Promise<IngestPlan> {
     return database.transaction(
-      (manager) => storeBatches(manager, batches, { newestAt: newestAt.value(), isMarked: marks.isMarked }),
+      (manager) =>
+        storeBatches(manager, batches, {
+          newestAt: newestAt.value(),
+          isMarked: marks.isMarked,
+          ...(options.consumersOf && { consumersOf: options.consumersOf }),
+        }),
       { repeatable: true, deadlineMs },
     );
   }
 
   return {
-    async append(boardUuid, batch) {
+    async append(board, batch) {
       try {
-        const stored = await coalescer.store(await resolver.resolve(boardUuid, batch));
+        const stored = await coalescer.store(await resolver.resolve(board, batch));
         metrics.batches.inc({ outcome: 'stored' });
         return stored;
       } catch (error) {
         metrics.batches.inc({ outcome: 'refused' });
         const isKnownFault = error instanceof AppError && error.code !== 'board-not-found';
         // What is remembered may be of a board that was deleted.
-        if (!isKnownFault) resolver.forget(boardUuid);
+        if (!isKnownFault) resolver.forget(board.uuid);
         throw error;
       }
     },

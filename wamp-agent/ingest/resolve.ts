@@ -11,9 +11,15 @@ import { AppError } from '../../common/runtime/app-error.ts';
 import { agentLimits } from '../../common/wamp/agent-procedures.ts';
 import type { ReadingsBatch, StreamDeclaration } from '../../common/wamp/readings.ts';
 
+/** Whose batch it is. */
+export interface BatchOwner {
+  uuid: string;
+  tenantId: string;
+}
+
 export interface BatchResolver {
   /** Throws `invalid-arguments` for a stream of another type, or one too many. */
-  resolve(boardUuid: string, batch: ReadingsBatch): Promise<ResolvedBatch>;
+  resolve(board: BatchOwner, batch: ReadingsBatch): Promise<ResolvedBatch>;
   forget(boardUuid: string): void;
 }
 
@@ -76,12 +82,13 @@ export function createBatchResolver(database: Database): BatchResolver {
   }
 
   return {
-    async resolve(boardUuid, batch) {
+    async resolve({ uuid: boardUuid, tenantId }, batch) {
       const known = knownOf(boardUuid);
       if (batch.streams.some((each) => !known.streams.has(each.name)))
         await learnStreams(boardUuid, known, batch.streams);
       return {
         boardUuid,
+        tenantId,
         epoch: batch.epoch,
         spoolId: await spoolId(boardUuid, known, batch.epoch),
         from: batch.from,

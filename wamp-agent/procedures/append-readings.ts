@@ -42,7 +42,7 @@ export function createAppendReadings(options: AppendReadingsOptions) {
   return async (batch: ReadingsBatch, caller: Caller): Promise<ReadingsAck> => {
     const board = await options.getCaller(caller);
     if (batch.readings.length > 0) await options.quota.check(board.tenantId);
-    const result = await options.ingest.append(board.uuid, batch);
+    const result = await options.ingest.append(board, batch);
     options.quota.count(board.tenantId, batch.readings.length - result.firstNew);
     options.signs.note(board.uuid, 'readings');
     // After the answer is on its way: listeners never slow an acknowledgement.

@@ -24,6 +24,7 @@ import {
   OperationTargetEntity,
   RolloutEntity,
 } from './operations.ts';
+import { OutboxDeliveryEntity, ReadingConsumerEntity, ReadingOutboxEntity } from './outbox.ts';
 import { ConductorEntity, LeaseEntity, RouterEntity, TaskRunEntity, WampAgentEntity } from './processes.ts';
 import { BoardSpoolEntity, ReadingGapEntity, StreamEntity } from './readings.ts';
 import { AuditEventEntity, EventEntity, IdempotencyKeyEntity } from './records.ts';
@@ -82,4 +83,7 @@ export const entities = [
   AlarmRuleEntity,
   AlarmStateEntity,
   AlarmEntity,
+  ReadingConsumerEntity,
+  ReadingOutboxEntity,
+  OutboxDeliveryEntity,
 ];

@@ -46,6 +46,8 @@ export interface BoardSpool {
   received: number;
   lost: number;
   misdated: number;
+  /** Came again, and were passed over. */
+  duplicate: number;
   createdAt: Date;
   updatedAt: Date;
 }
@@ -61,6 +63,7 @@ export const BoardSpoolEntity = new EntitySchema<BoardSpool>({
     received: big('received', { default: 0 }),
     lost: big('lost', { default: 0 }),
     misdated: big('misdated', { default: 0 }),
+    duplicate: big('duplicate', { default: 0 }),
     createdAt: time('created_at'),
     updatedAt: time('updated_at'),
   },

@@ -5,6 +5,7 @@ import type { StreamRow } from './ingest-streams.ts';
 /** A batch whose streams and fence are known to the database. */
 export interface ResolvedBatch {
   boardUuid: string;
+  tenantId: string;
   epoch: string;
   spoolId: number;
   from: number;
@@ -46,6 +47,8 @@ export interface FenceChange {
   received: number;
   lost: number;
   misdated: number;
+  /** Came again. */
+  duplicate: number;
 }
 
 export interface BatchOutcome {
@@ -65,6 +68,8 @@ export interface IngestPlan {
   fences: FenceChange[];
   /** In the order of the batches given. */
   outcomes: BatchOutcome[];
+  /** Who gets some of these readings: ids of reading_consumers, when it is stored. */
+  consumers: string[];
 }
 
 export const hourMs = 3_600_000;
@@ -86,6 +91,7 @@ export function planBatches(batches: readonly ResolvedBatch[], options: PlanOpti
     dirtyHours: [],
     fences: [],
     outcomes: batches.map(() => ({ ackedSeq: undefined, firstNew: 0 })),
+    consumers: [],
   };
   const fences = new Map<number, FenceChange>();
   const streams = new Map<number, StreamChange>();
@@ -98,7 +104,9 @@ export function planBatches(batches: readonly ResolvedBatch[], options: PlanOpti
     fences.set(batch.spoolId, fence);
     plan.outcomes[index] = takeBatch(plan, batch, fence, streams, options.newestAt);
   }
-  plan.fences = [...fences.values()].filter((fence) => fence.ackedSeq !== options.fences.get(fence.spoolId));
+  plan.fences = [...fences.values()].filter(
+    (fence) => fence.duplicate > 0 || fence.ackedSeq !== options.fences.get(fence.spoolId),
+  );
   plan.streams = [...streams.values()].sort((left, right) => left.stream.id - right.stream.id);
   plan.rows.sort(byKey);
   plan.dirtyHours = dirtyHoursOf(plan.rows, streams);
@@ -106,7 +114,7 @@ export function planBatches(batches: readonly ResolvedBatch[], options: PlanOpti
 }
 
 function newFence({ spoolId, boardUuid, epoch }: ResolvedBatch, ackedSeq: number): FenceChange {
-  return { spoolId, boardUuid, epoch, ackedSeq, received: 0, lost: 0, misdated: 0 };
+  return { spoolId, boardUuid, epoch, ackedSeq, received: 0, lost: 0, misdated: 0, duplicate: 0 };
 }
 
 function takeBatch(
@@ -137,6 +145,7 @@ function takeBatch(
     }
   }
   fence.received += readings.length - firstNew;
+  fence.duplicate += firstNew;
   fence.ackedSeq = Math.max(fence.ackedSeq, lastSeq);
   return { ackedSeq: fence.ackedSeq, firstNew };
 }

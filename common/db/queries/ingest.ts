@@ -14,11 +14,14 @@ import {
   type ResolvedBatch,
   type StreamChange,
 } from './ingest-plan.ts';
+import { appendToOutbox, type ConsumersOf } from './outbox.ts';
 
 export interface StoreOptions {
   newestAt: number;
   /** Hours that are known to be marked and cannot have been rolled up since need no new mark. */
   isMarked?: (streamId: number, hourAt: number) => boolean;
+  /** Without, nothing goes into the outbox. */
+  consumersOf?: ConsumersOf;
 }
 
 /** Rows of a transaction stay under this; one statement takes as many. */
@@ -27,7 +30,7 @@ export const rowsPerTransaction = 5000;
 export async function storeBatches(
   manager: EntityManager,
   batches: readonly ResolvedBatch[],
-  { newestAt, isMarked }: StoreOptions,
+  { newestAt, isMarked, consumersOf }: StoreOptions,
 ): Promise<IngestPlan> {
   const fences = await lockFences(manager, [...new Set(batches.map((each) => each.spoolId))]);
   const plan = planBatches(batches, { fences, newestAt });
@@ -40,6 +43,8 @@ export async function storeBatches(
     manager,
     isMarked ? plan.dirtyHours.filter((each) => !isMarked(each.streamId, each.hourAt)) : plan.dirtyHours,
   );
+  if (consumersOf && plan.rows.length > 0)
+    plan.consumers = await appendToOutbox(manager, batches, plan.outcomes, { consumersOf, newestAt });
   await advanceFences(manager, plan.fences);
   return plan;
 }
@@ -136,17 +141,18 @@ async function advanceFences(manager: EntityManager, fences: readonly FenceChang
   const bound: unknown[] = [];
   const tuples = fences.map((each) => {
     bound.push(each.boardUuid, each.epoch);
-    return `(${each.spoolId},?,?,${each.ackedSeq},${each.received},${each.lost},${each.misdated},UTC_TIMESTAMP(3),UTC_TIMESTAMP(3))`;
+    return `(${each.spoolId},?,?,${each.ackedSeq},${each.received},${each.lost},${each.misdated},${each.duplicate},UTC_TIMESTAMP(3),UTC_TIMESTAMP(3))`;
   });
   await manager.query(
     `INSERT INTO board_spools
-       (id, board_uuid, epoch, acked_seq, received, lost, misdated, created_at, updated_at)
+       (id, board_uuid, epoch, acked_seq, received, lost, misdated, duplicate, created_at, updated_at)
      VALUES ${tuples.join(',')}
      ON DUPLICATE KEY UPDATE
        acked_seq = VALUES(acked_seq),
        received = received + VALUES(received),
        lost = lost + VALUES(lost),
        misdated = misdated + VALUES(misdated),
+       duplicate = duplicate + VALUES(duplicate),
        updated_at = VALUES(updated_at)`,
     bound,
   );

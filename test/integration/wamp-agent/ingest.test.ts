@@ -70,7 +70,7 @@ describe('readings', () => {
     const ingest = await newIngest();
     const { uuid } = await seedBoard(fixture, tenantId);
     const readings: ReadingTuple[] = [[0, Date.now(), 1]];
-    await ingest.append(uuid, { epoch: randomUUID(), from: 1, streams: [level], readings });
+    await ingest.append({ uuid, tenantId }, { epoch: randomUUID(), from: 1, streams: [level], readings });
     expect(await stored(uuid)).toMatchObject({ readings: 1, received: 1, misdated: 0 });
   });
 
@@ -83,7 +83,7 @@ describe('readings', () => {
         const epoch = randomUUID();
         for (let index = 0; index < batches; index += 1) {
           const batch = batchOf(epoch, index * size + 1, size);
-          const acks = await Promise.all(ingests.map((each) => each.append(uuid, batch)));
+          const acks = await Promise.all(ingests.map((each) => each.append({ uuid, tenantId }, batch)));
           for (const ack of acks) expect(ack.ackedSeq).toBeGreaterThanOrEqual((index + 1) * size);
         }
       }),
@@ -113,12 +113,24 @@ describe('readings', () => {
     const ingest = await newIngest();
     const { uuid } = await seedBoard(fixture, tenantId);
     const epoch = randomUUID();
-    expect(await ingest.append(uuid, batchOf(epoch, 1, 10))).toEqual({ ackedSeq: 10, firstNew: 0 });
-    expect(await ingest.append(uuid, batchOf(epoch, 6, 10))).toEqual({ ackedSeq: 15, firstNew: 5 });
-    expect(await ingest.append(uuid, batchOf(epoch, 1, 5))).toEqual({ ackedSeq: 15, firstNew: 5 });
+    expect(await ingest.append({ uuid, tenantId }, batchOf(epoch, 1, 10))).toEqual({
+      ackedSeq: 10,
+      firstNew: 0,
+    });
+    expect(await ingest.append({ uuid, tenantId }, batchOf(epoch, 6, 10))).toEqual({
+      ackedSeq: 15,
+      firstNew: 5,
+    });
+    expect(await ingest.append({ uuid, tenantId }, batchOf(epoch, 1, 5))).toEqual({
+      ackedSeq: 15,
+      firstNew: 5,
+    });
     const jump = { ...batchOf(epoch, 21, 1), lost: { reason: 'spool-full' } };
-    expect(await ingest.append(uuid, jump)).toEqual({ ackedSeq: 21, firstNew: 0 });
-    expect(await ingest.append(uuid, { ...batchOf(epoch, 31, 0) })).toEqual({ ackedSeq: 30, firstNew: 0 });
+    expect(await ingest.append({ uuid, tenantId }, jump)).toEqual({ ackedSeq: 21, firstNew: 0 });
+    expect(await ingest.append({ uuid, tenantId }, { ...batchOf(epoch, 31, 0) })).toEqual({
+      ackedSeq: 30,
+      firstNew: 0,
+    });
     const far = Date.now() + 30 * 86_400_000;
     const odd: ReadingsBatch = {
       ...batchOf(epoch, 31, 2),
@@ -127,7 +139,7 @@ describe('readings', () => {
         [0, 0, 2],
       ],
     };
-    expect(await ingest.append(uuid, odd)).toMatchObject({ ackedSeq: 32 });
+    expect(await ingest.append({ uuid, tenantId }, odd)).toMatchObject({ ackedSeq: 32 });
     expect(await stored(uuid)).toEqual({
       readings: 17,
       seqs: 17,
@@ -168,7 +180,10 @@ describe('readings', () => {
       [1, 1001, false],
       [2, 1000, text],
     ];
-    await ingest.append(uuid, { epoch: randomUUID(), from: 1, streams: [...streams], readings });
+    await ingest.append(
+      { uuid, tenantId },
+      { epoch: randomUUID(), from: 1, streams: [...streams], readings },
+    );
     const rows = await fixture.rows(
       `SELECT r.value_number AS number, r.value_text AS text FROM readings r JOIN streams s ON s.id = r.stream_id
        WHERE s.board_uuid = ? ORDER BY r.seq`,
@@ -198,11 +213,11 @@ describe('readings', () => {
     const ingest = await newIngest();
     const boards = await Promise.all(Array.from({ length: 20 }, () => seedBoard(fixture, tenantId)));
     const epoch = randomUUID();
-    await Promise.all(boards.map(({ uuid }) => ingest.append(uuid, batchOf(epoch, 1, 1))));
+    await Promise.all(boards.map(({ uuid }) => ingest.append({ uuid, tenantId }, batchOf(epoch, 1, 1))));
     const gone = boards[3]?.uuid;
     await fixture.sql.query('DELETE FROM board_spools WHERE board_uuid = ?', [gone]);
     const results = await Promise.allSettled(
-      boards.map(({ uuid }) => ingest.append(uuid, batchOf(epoch, 2, 1))),
+      boards.map(({ uuid }) => ingest.append({ uuid, tenantId }, batchOf(epoch, 2, 1))),
     );
     expect(results.map((each) => each.status).filter((each) => each === 'rejected')).toHaveLength(1);
     expect(results[3]).toMatchObject({ reason: { code: 'board-not-found' } });
@@ -216,16 +231,16 @@ describe('readings', () => {
     const ingest = await newIngest(proxied.href);
     const { uuid } = await seedBoard(fixture, tenantId);
     const epoch = randomUUID();
-    await ingest.append(uuid, batchOf(epoch, 1, 10));
+    await ingest.append({ uuid, tenantId }, batchOf(epoch, 1, 10));
     proxy.setMode('drop');
-    const waiting = ingest.append(uuid, batchOf(epoch, 11, 10));
+    const waiting = ingest.append({ uuid, tenantId }, batchOf(epoch, 11, 10));
     const early = await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 1500, 'waits'))]);
     expect(early).toBe('waits');
     proxy.setMode('pass');
     expect(await waiting).toMatchObject({ ackedSeq: 20 });
     // Cut in the middle of commits: whatever became of them, each reading is there once.
     for (let index = 2; index < 12; index += 1) {
-      const append = ingest.append(uuid, batchOf(epoch, index * 10 + 1, 10));
+      const append = ingest.append({ uuid, tenantId }, batchOf(epoch, index * 10 + 1, 10));
       await new Promise((resolve) => setTimeout(resolve, index / 2));
       proxy.cut();
       expect(await append).toMatchObject({ ackedSeq: (index + 1) * 10 });

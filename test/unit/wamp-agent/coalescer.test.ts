@@ -10,6 +10,7 @@ function batch(spoolId: number, rows = 1): ResolvedBatch {
   const readings = Array.from({ length: rows }, () => [0, 1, 1] as [number, number, number]);
   return {
     boardUuid: `b${spoolId}`,
+    tenantId: 't',
     epoch: 'e',
     spoolId,
     from: 1,
@@ -21,7 +22,8 @@ function batch(spoolId: number, rows = 1): ResolvedBatch {
 
 function planOf(batches: ResolvedBatch[]): IngestPlan {
   const outcomes = batches.map((each) => ({ ackedSeq: each.spoolId, firstNew: 0 }));
-  return { rows: [], misdated: [], gaps: [], streams: [], dirtyHours: [], fences: [], outcomes };
+  const nothing = { rows: [], misdated: [], gaps: [], streams: [], dirtyHours: [], fences: [] };
+  return { ...nothing, outcomes, consumers: [] };
 }
 
 /** Holds each group until it is let go. */

@@ -9,7 +9,7 @@ const streams = [
 ] as const;
 
 function batch(spoolId: number, from: number, readings: ReadingTuple[], lostReason?: string): ResolvedBatch {
-  return { boardUuid: 'b', epoch: 'e', spoolId, from, streams, readings, lostReason };
+  return { boardUuid: 'b', tenantId: 't', epoch: 'e', spoolId, from, streams, readings, lostReason };
 }
 
 const plan = (batches: ResolvedBatch[], acked: Record<number, number>, newestAt = 1e15) =>
@@ -39,9 +39,9 @@ describe('planning a group of batches', () => {
     expect(outcomes.map((each) => each.ackedSeq)).toEqual([2, 1]);
   });
 
-  it('changes nothing for a batch that is known, and leaves out a fence that is gone', () => {
+  it('only counts a batch that is known, and leaves out a fence that is gone', () => {
     const { fences, outcomes } = plan([batch(1, 1, [[0, 1, 1]]), batch(2, 1, [[0, 1, 1]])], { 1: 4 });
-    expect(fences).toEqual([]);
+    expect(fences).toMatchObject([{ spoolId: 1, ackedSeq: 4, received: 0, lost: 0, duplicate: 1 }]);
     expect(outcomes).toEqual([
       { ackedSeq: 4, firstNew: 1 },
       { ackedSeq: undefined, firstNew: 0 },
