@@ -6,6 +6,7 @@ import type { EntityManager } from 'typeorm';
 import type { BoardStatus } from '../common/db/entities/boards.ts';
 import { AppError } from '../common/runtime/app-error.ts';
 import { isUuid } from '../common/runtime/guards.ts';
+import type { UnknownDevicePolicy } from '../common/wamp/modules.ts';
 import type { Principal } from './auth/principal.ts';
 import type { OperationId } from './http/operation.ts';
 import { allowsInTenant, roleIn } from './http/permissions.ts';
@@ -117,6 +118,8 @@ export interface TenantAccess {
   name: string;
   slug: string;
   readingRetentionDays: number | null;
+  unknownDevices: UnknownDevicePolicy;
+  devicesPerMinute: number;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -133,7 +136,8 @@ export async function getTenantAccess(
 ): Promise<TenantAccess> {
   const { sql, values } = tenantCondition(reference);
   const rows = (await manager.query(
-    `SELECT t.id, t.name, t.slug, t.reading_retention_days AS readingRetentionDays, t.version,
+    `SELECT t.id, t.name, t.slug, t.reading_retention_days AS readingRetentionDays,
+            t.unknown_devices AS unknownDevices, t.devices_per_minute AS devicesPerMinute, t.version,
             t.created_at AS createdAt, t.updated_at AS updatedAt
      FROM tenants t WHERE ${sql}`,
     values,

@@ -15,6 +15,8 @@ import type { ApiDeps } from './deps.ts';
 import { createFleetHandlers } from './fleets/handlers.ts';
 import type { Handlers } from './http/operation.ts';
 import type { ShortMemory } from './http/short-memory.ts';
+import { createBoardAsks } from './modules/board-asks.ts';
+import { createModuleHandlers } from './modules/handlers.ts';
 import { createOperationHandlers } from './operations/handlers.ts';
 import { createQuotaHandlers } from './quotas/handlers.ts';
 import { createReadingsHandlers } from './readings/handlers.ts';
@@ -32,6 +34,8 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
   const directory = createAgentDirectory({ findAgents: () => database.read(findLiveAgents) });
   const boardSessions = createBoardSessions({ directory, relayKey: config.relayKey, logger });
   deps.onStop('board sessions', boardSessions.stop);
+  const asks = createBoardAsks({ database, directory, relayKey: config.relayKey, logger });
+  deps.onStop('asking boards', asks.stop);
   const wake = createWakeClient({
     findConductors: () => database.read(findLiveConductors),
     key: config.relayKey,
@@ -42,7 +46,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createServiceHandlers(deps),
     ...createAuthHandlers(deps),
     ...createUserHandlers(deps),
-    ...createTenantHandlers(deps),
+    ...createTenantHandlers(deps, asks),
     ...createMemberHandlers(deps),
     ...createApiKeyHandlers(deps),
     ...createQuotaHandlers(deps),
@@ -50,6 +54,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createAuditHandlers(deps),
     ...createBoardHandlers(deps, boardSessions),
     ...createBoardListHandlers(deps),
+    ...createModuleHandlers(deps, asks),
     ...createFleetHandlers(deps),
     ...createScheduleHandlers(deps),
     ...createAlarmRuleHandlers(deps),

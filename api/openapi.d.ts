@@ -280,6 +280,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenants/{tenant}/modules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id, name or slug. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** Modules of all boards; with `state=quarantined`, those that wait for a decision */
+        get: operations["listTenantModules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants/{tenant}/webhooks": {
         parameters: {
             query?: never;
@@ -987,6 +1007,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/boards/{board}/modules": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        /** The board's modules by name, the devices behind it among them */
+        get: operations["listModules"];
+        put?: never;
+        /**
+         * Decide about a device before it is heard for the first time
+         * @description The board is told at once, where it is online. A board has at most 1,000 modules that were created or discovered, else
+         *     403 `quota-exceeded`.
+         */
+        post: operations["createModule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/boards/{board}/modules/{module}": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+                /** @description Name. */
+                module: components["parameters"]["module"];
+            };
+            cookie?: never;
+        };
+        /** Read a module */
+        get: operations["getModule"];
+        put?: never;
+        post?: never;
+        /**
+         * Forget a device
+         * @description Its readings stay. When it is heard again, it is unknown: the policy of the tenant decides. A module that its board declares
+         *     cannot be forgotten: 409 `conflict`.
+         */
+        delete: operations["deleteModule"];
+        options?: never;
+        head?: never;
+        /**
+         * Let a device in, hold it or refuse it; describe it
+         * @description The board is told of the new `state` at once, where it is online; `boardState` shows when it follows. What a device in
+         *     quarantine has sent is taken in when it is accepted. The description of a module that its board declares is the
+         *     board's: 409 `conflict`.
+         */
+        patch: operations["updateModule"];
+        trace?: never;
+    };
+    "/v1/boards/{board}/sources": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        /** What hears the devices behind the board, with the balance of each */
+        get: operations["listSources"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/boards/{board}/streams": {
         parameters: {
             query?: {
@@ -1383,7 +1490,7 @@ export interface paths {
         };
         /**
          * Server-sent events of what the caller may see
-         * @description Events have a `type`: `presence`, `operation` (a target or an operation changed, or reports progress), `alarm` (raised, acknowledged, cleared), `readings`, `beat` (every 10 s, with the server's time), `resync` (what
+         * @description Events have a `type`: `presence`, `operation` (a target or an operation changed, or reports progress), `alarm` (raised, acknowledged, cleared), `module` (discovered, created, decided about, forgotten), `readings`, `beat` (every 10 s, with the server's time), `resync` (what
          *     `after` names is no longer kept: read the state again). A client that is too slow is cut off.
          */
         get: operations["streamEvents"];
@@ -1601,6 +1708,8 @@ export interface components {
             name: string;
             slug: string;
             readingRetentionDays: components["schemas"]["ReadingRetentionDays"];
+            unknownDevices: components["schemas"]["UnknownDevicePolicy"];
+            devicesPerMinute: components["schemas"]["DevicesPerMinute"];
             version: components["schemas"]["Version"];
             createdAt: components["schemas"]["Time"];
             updatedAt: components["schemas"]["Time"];
@@ -1624,6 +1733,8 @@ export interface components {
             name?: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
             readingRetentionDays?: components["schemas"]["ReadingRetentionDays"];
+            unknownDevices?: components["schemas"]["UnknownDevicePolicy"];
+            devicesPerMinute?: components["schemas"]["DevicesPerMinute"];
         };
         MemberRole: {
             role: components["schemas"]["TenantRole"];
@@ -2552,7 +2663,116 @@ export interface components {
             operationsPerDay: components["schemas"]["Quota"];
             readingsPerDay: components["schemas"]["Quota"];
         };
-        WebhookTypes: ("operation" | "presence" | "alarm")[];
+        /** @description As in the names of its streams, `<module>/<measurement>`. */
+        ModuleName: string;
+        /**
+         * @description `accepted`: its readings flow. `quarantined`: what it sends is kept on the board until somebody decides. `rejected`: refused.
+         * @enum {string}
+         */
+        ModuleState: "accepted" | "quarantined" | "rejected";
+        /**
+         * @description `declared` by the board itself, `discovered` by one of its sources, or `created` over the API.
+         * @enum {string}
+         */
+        ModuleOrigin: "declared" | "discovered" | "created";
+        /**
+         * @description What becomes of a device that nobody has heard of: `create` accepts it (`devicesPerMinute` of them on each board; more are quarantined),
+         *     `quarantine` holds what it sends until somebody decides, `reject` refuses it and writes nothing down.
+         * @enum {string}
+         */
+        UnknownDevicePolicy: "create" | "quarantine" | "reject";
+        /** @description Devices that a board may create in a minute under the policy `create`. */
+        DevicesPerMinute: number;
+        /** @description What modules of one sort have in common, for example `hv`. Letters, digits and `_.:-`. */
+        ModuleKind: string | null;
+        ModuleDescription: string | null;
+        ModuleCreation: {
+            name: components["schemas"]["ModuleName"];
+            description?: components["schemas"]["ModuleDescription"];
+            kind?: components["schemas"]["ModuleKind"];
+            /** @default accepted */
+            state?: components["schemas"]["ModuleState"];
+        };
+        ModuleUpdate: {
+            version?: components["schemas"]["Version"];
+            description?: components["schemas"]["ModuleDescription"];
+            kind?: components["schemas"]["ModuleKind"];
+            state?: components["schemas"]["ModuleState"];
+        };
+        /** @description Messages of a device, as its board counts them since `countedSince`. */
+        ModuleSequence: {
+            /** @description Taken in. */
+            received: number;
+            /** @description Known already; stored nowhere again. */
+            duplicate: number;
+            /** @description Numbers that were jumped over and have not come since. */
+            missed: number;
+            /** @description Came after a higher number, once. */
+            late: number;
+            /** @description How often the device began to count anew. */
+            restarted: number;
+            /** @description With a wrong `mac`. */
+            badMac: number;
+            /** @description Too many at a time, or not let in. */
+            refused: number;
+            /** @description The highest number; null for devices without. */
+            lastSeq: number | null;
+            countedSince: components["schemas"]["MaybeTime"];
+            /** @description How often the counts began anew because the board's store was replaced. */
+            resets: number;
+        };
+        Module: {
+            board: components["schemas"]["Uuid"];
+            boardName: string;
+            tenant: components["schemas"]["Uuid"];
+            name: string;
+            origin: components["schemas"]["ModuleOrigin"];
+            state: components["schemas"]["ModuleState"];
+            /** @description How the board treats it, by its last report; null when it has reported none. */
+            boardState: components["schemas"]["ModuleState"] | null;
+            kind: string | null;
+            description: string | null;
+            /** @description The source that hears it. */
+            source: string | null;
+            /** @description How many streams it has. */
+            streams: number;
+            sequence: components["schemas"]["ModuleSequence"];
+            firstSeenAt: components["schemas"]["MaybeTime"];
+            lastSeenAt: components["schemas"]["MaybeTime"];
+            reportedAt: components["schemas"]["MaybeTime"];
+            /** @description Who decided about it, for example `user:<id>`; null = the policy. */
+            decidedBy: string | null;
+            decidedAt: components["schemas"]["MaybeTime"];
+            version: components["schemas"]["Version"];
+            createdAt: components["schemas"]["Time"];
+            updatedAt: components["schemas"]["Time"];
+        };
+        ModuleList: {
+            items: components["schemas"]["Module"][];
+            next?: components["schemas"]["Next"];
+        };
+        /** @description Messages of a source. It is balanced when `received = stored + duplicate + rejected + waiting`. */
+        Source: {
+            name: string;
+            kind: string;
+            received: number;
+            stored: number;
+            duplicate: number;
+            /** @description Dead letters and refusals. */
+            rejected: number;
+            /** @description Held for devices in quarantine. */
+            waiting: number;
+            balanced: boolean;
+            /** @description Why it hears nothing at the moment. */
+            fault: string | null;
+            /** @description How often its counts began anew because the board's store was replaced. */
+            resets: number;
+            reportedAt: components["schemas"]["Time"];
+        };
+        SourceList: {
+            items: components["schemas"]["Source"][];
+        };
+        WebhookTypes: ("operation" | "presence" | "alarm" | "module")[];
         WebhookCreation: {
             name: components["schemas"]["Name"];
             /** Format: uri */
@@ -2684,6 +2904,12 @@ export interface components {
         /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
         alarmRule: components["schemas"]["Reference"];
         alarm: components["schemas"]["Uuid"];
+        /** @description Name. */
+        module: components["schemas"]["Reference"];
+        /** @description Only modules in this state. */
+        moduleStateFilter: components["schemas"]["ModuleState"];
+        /** @description Only modules of this origin. */
+        moduleOriginFilter: components["schemas"]["ModuleOrigin"];
         /** @description Id or name. */
         webhook: components["schemas"]["Reference"];
         /** @description Only boards of this fleet (id, or name in the tenant). */
@@ -3328,6 +3554,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Quotas"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listTenantModules: {
+        parameters: {
+            query?: {
+                /** @description Only modules in this state. */
+                state?: components["parameters"]["moduleStateFilter"];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, name or slug. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Modules by board and name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModuleList"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -4692,6 +4949,197 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listModules: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description Only modules in this state. */
+                state?: components["parameters"]["moduleStateFilter"];
+                /** @description Only modules of this origin. */
+                origin?: components["parameters"]["moduleOriginFilter"];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Modules. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModuleList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createModule: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: {
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModuleCreation"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Module"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getModule: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+                /** @description Name. */
+                module: components["parameters"]["module"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The module. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Module"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteModule: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+                /** @description Name. */
+                module: components["parameters"]["module"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Forgotten. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateModule: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: {
+                /** @description The version that the change is based on, for example `"3"`; or give `version` in the body. */
+                "If-Match"?: components["parameters"]["ifMatch"];
+            };
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+                /** @description Name. */
+                module: components["parameters"]["module"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModuleUpdate"];
+            };
+        };
+        responses: {
+            /** @description The module as changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Module"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listSources: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Sources by name, as the board reported them last. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listStreams: {
         parameters: {
             query?: {
@@ -5215,7 +5663,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only these types; comma-separated. */
-                types?: ("presence" | "operation" | "alarm" | "readings")[];
+                types?: ("presence" | "operation" | "alarm" | "module" | "readings")[];
                 /** @description Only these boards; may be given several times. */
                 board?: components["schemas"]["Reference"][];
                 /** @description Only in this tenant (id, name or slug). */

@@ -10,6 +10,7 @@ import { refuseDuplicate } from '../http/name-taken.ts';
 import type { HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
+import type { BoardAsks } from '../modules/board-asks.ts';
 import { clearDeliveries, findWebhookIds } from '../webhooks/webhook-queries.ts';
 import { slugOf, withSuffix } from './slug.ts';
 import {
@@ -26,7 +27,7 @@ type TenantOperations = 'listTenants' | 'createTenant' | 'getTenant' | 'updateTe
 
 const order = 'name';
 
-export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOperations> {
+export function createTenantHandlers({ database }: ApiDeps, asks: BoardAsks): HandlersOf<TenantOperations> {
   return {
     async listTenants(request) {
       const page = pageRequest(request.query, order, ['text']);
@@ -50,7 +51,7 @@ export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOp
     },
 
     async updateTenant(request) {
-      const { name, slug, readingRetentionDays } = request.body;
+      const { name, slug, readingRetentionDays, unknownDevices, devicesPerMinute } = request.body;
       const expected = expectedVersion(request);
       const tenant = await database.transaction(async (manager) => {
         const { id } = await getTenantAccess(manager, request, request.path.tenant);
@@ -61,12 +62,16 @@ export function createTenantHandlers({ database }: ApiDeps): HandlersOf<TenantOp
               ...(name !== undefined && { name }),
               ...(slug !== undefined && { slug }),
               ...(readingRetentionDays !== undefined && { reading_retention_days: readingRetentionDays }),
+              ...(unknownDevices !== undefined && { unknown_devices: unknownDevices }),
+              ...(devicesPerMinute !== undefined && { devices_per_minute: devicesPerMinute }),
             }),
           ),
         );
         await auditChange(manager, request, { tenantId: id, targetKind: 'tenant', target: id });
         return toTenant(await readTenant(manager, id));
       });
+      if (unknownDevices !== undefined || devicesPerMinute !== undefined)
+        asks.askTenant(tenant.id, request.context.traceparent);
       return { status: 200, headers: versionTag(tenant.version), body: tenant };
     },
 

@@ -8,7 +8,8 @@ export function toTenant(row: TenantAccess): Schemas['Tenant'] {
   return { ...row, createdAt: row.createdAt.toISOString(), updatedAt: row.updatedAt.toISOString() };
 }
 
-const columns = `id, name, slug, reading_retention_days AS readingRetentionDays, version,
+const columns = `id, name, slug, reading_retention_days AS readingRetentionDays, unknown_devices AS unknownDevices,
+  devices_per_minute AS devicesPerMinute, version,
   created_at AS createdAt, updated_at AS updatedAt`;
 
 export async function readTenant(manager: EntityManager, id: string): Promise<TenantAccess> {
@@ -54,10 +55,18 @@ export async function lockTenant(manager: EntityManager, id: string): Promise<nu
   return row?.version ?? 0;
 }
 
+export interface TenantColumns {
+  name?: string;
+  slug?: string;
+  reading_retention_days?: number | null;
+  unknown_devices?: string;
+  devices_per_minute?: number;
+}
+
 export async function updateTenantRow(
   manager: EntityManager,
   id: string,
-  changes: { name?: string; slug?: string; reading_retention_days?: number | null },
+  changes: TenantColumns,
 ): Promise<void> {
   const names = Object.keys(changes);
   await manager.query(

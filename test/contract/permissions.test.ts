@@ -100,6 +100,13 @@ const matrix: Record<string, string> = {
   listBoardSessions: '- -++++ ++++',
   listProcedures: '- -++++ ++++',
   callProcedure: '- --+++ -+++',
+  listModules: '- -++++ ++++',
+  createModule: '- --+++ -+++',
+  getModule: '- -++++ ++++',
+  updateModule: '- --+++ -+++',
+  deleteModule: '- --+++ -+++',
+  listTenantModules: '- -++++ +++-',
+  listSources: '- -++++ ++++',
   listStreams: '- -++++ ++++',
   getReadings: '- -++++ ++++',
   getCompleteness: '- -++++ ++++',
@@ -156,6 +163,8 @@ const bodies: Record<string, (target: Target) => unknown> = {
   updateAlarmRule: () => ({}),
   createBoard: ({ unique, tenant }) => ({ name: `b-${unique}`, tenant }),
   updateBoard: () => ({}),
+  createModule: ({ unique }) => ({ name: `m-${unique}` }),
+  updateModule: () => ({}),
   callProcedure: () => ({}),
   createOperation: operationOn,
   planOperation: operationOn,
@@ -175,6 +184,7 @@ interface Target {
   schedule: string;
   rule: string;
   alarm: string;
+  module: string;
   webhook: string;
   delivery: string;
   operation: string;
@@ -244,6 +254,7 @@ async function makeTarget(operationId: string): Promise<Target> {
   const schedule = /Schedule(Runs)?$/.test(operationId) ? await makeSchedule(own, board) : '';
   const rule = /AlarmRule$/.test(operationId) ? await makeAlarmRule(own) : '';
   const alarm = /Alarm$/.test(operationId) ? await makeAlarm(own, board) : '';
+  const module = /Module$/.test(operationId) ? await makeModule(own, board) : '';
   const { webhook, delivery } = /webhook/i.test(operationId)
     ? await makeWebhook(own)
     : { webhook: '', delivery: '' };
@@ -258,9 +269,23 @@ async function makeTarget(operationId: string): Promise<Target> {
     schedule,
     rule,
     alarm,
+    module,
     webhook,
     delivery,
   };
+}
+
+async function makeModule(tenantId: string, board: string): Promise<string> {
+  const made = { created_at: new Date(), updated_at: new Date() };
+  await api.rows.insert('modules', {
+    board_uuid: board,
+    tenant_id: tenantId,
+    name: 'n1',
+    origin: 'discovered',
+    state: 'quarantined',
+    ...made,
+  });
+  return 'n1';
 }
 
 /** With a delivery that was given up. */

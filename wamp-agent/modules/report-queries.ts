@@ -10,8 +10,11 @@ import {
 /** Whole milliseconds, as a DATETIME(3) keeps them: it is compared with what is stored. */
 const toTime = (at: number) => new Date(Math.floor(at));
 
-/** Only rises while one file counts, so that a report that was overtaken by a later one shows. */
-const heard = 'received + m.duplicate + m.late + m.restarted + m.bad_mac + m.refused';
+/** All that came of a device: only rises while one file counts. */
+const heard = (alias: string) =>
+  ['received', 'duplicate', 'late', 'restarted', 'bad_mac', 'refused']
+    .map((name) => `${alias}.${name}`)
+    .join(' + ');
 
 const reportColumns = `CONVERT(? USING ascii) COLLATE ascii_bin AS name, ? AS source, ? AS state,
   CAST(? AS DATETIME(3)) AS since, CAST(? AS DATETIME(3)) AS seen_at, ? AS last_seq,
@@ -19,8 +22,10 @@ const reportColumns = `CONVERT(? USING ascii) COLLATE ascii_bin AS name, ? AS so
 
 /**
  * Takes over what the board counted of modules that are known; answers with how many those are. A
- * report is taken whole or, when a later one came first, not at all. Another `firstSeenAt` than the one
- * before means that the board counts in another file: the counts begin anew, and that is counted.
+ * report is taken whole or, when a later one came first, not at all: then less was heard since the same
+ * `firstSeenAt`. The counts begin anew, which is counted, when the board counts in another file: the
+ * device was first seen later, or less was heard of it. (First seen earlier and more heard is one that
+ * had been held in quarantine.)
  *
  * One statement for all of them: a board reports every few seconds.
  */
@@ -30,18 +35,19 @@ export async function updateCounts(
   modules: readonly ModuleReport[],
 ): Promise<number> {
   if (modules.length === 0) return 0;
-  // `counted_since` is assigned last: what is set before may look at it.
+  // `count_resets` first and `counted_since` last: what looks at others sees them as they were.
   const result = (await manager.query(
     `UPDATE modules m JOIN (${modules.map(() => `SELECT ${reportColumns}`).join(' UNION ALL ')}) r
        ON m.board_uuid = ? AND m.name = r.name
-     SET m.count_resets = m.count_resets + IF(m.counted_since IS NULL OR m.counted_since = r.since, 0, 1),
+     SET m.count_resets = m.count_resets +
+           IF(m.counted_since IS NULL OR (r.since <= m.counted_since AND ${heard('r')} >= ${heard('m')}), 0, 1),
          m.received = r.received, m.duplicate = r.duplicate, m.missed = r.missed, m.late = r.late,
          m.restarted = r.restarted, m.bad_mac = r.bad_mac, m.refused = r.refused, m.last_seq = r.last_seq,
          m.source = r.source, m.board_state = r.state, m.last_seen_at = r.seen_at,
          m.first_seen_at = COALESCE(m.first_seen_at, r.since), m.reported_at = UTC_TIMESTAMP(3),
          m.counted_since = r.since
      WHERE m.counted_since IS NULL OR m.counted_since <> r.since
-        OR r.received + r.duplicate + r.late + r.restarted + r.bad_mac + r.refused >= m.${heard}`,
+        OR ${heard('r')} >= ${heard('m')}`,
     [
       ...modules.flatMap((each) => [
         each.name,

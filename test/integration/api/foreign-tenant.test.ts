@@ -17,6 +17,15 @@ beforeAll(async () => {
     { site: 'lyon' },
   );
   const key = (await api.rows.key(tenant)).id;
+  const made = { created_at: new Date(), updated_at: new Date() };
+  await api.rows.insert('modules', {
+    board_uuid: board,
+    tenant_id: tenant,
+    name: 'n1',
+    origin: 'discovered',
+    state: 'quarantined',
+    ...made,
+  });
   foreign = { tenant, tenantName: 'theirs', board, boardName: 'their-board', key };
   const mine = await api.rows.tenant('mine');
   const user = await api.rows.user({ memberships: { [mine]: 'admin_iot_project' } });
@@ -46,6 +55,20 @@ const boardPositions: Position[] = [
   get((id) => `/v1/boards/${id}/streams`),
   get((id) => `/v1/boards/${id}/readings?stream=system/load`),
   get((id) => `/v1/boards/${id}/completeness`),
+  get((id) => `/v1/boards/${id}/modules`),
+  get((id) => `/v1/boards/${id}/modules/n1`),
+  get((id) => `/v1/boards/${id}/sources`),
+  send(
+    'POST',
+    (id) => `/v1/boards/${id}/modules`,
+    () => ({ name: 'planted' }),
+  ),
+  send(
+    'PATCH',
+    (id) => `/v1/boards/${id}/modules/n1`,
+    () => ({ state: 'accepted' }),
+  ),
+  send('DELETE', (id) => `/v1/boards/${id}/modules/n1`),
   get((id) => `/v1/events?board=${id}`),
   send(
     'PATCH',
@@ -74,6 +97,7 @@ const tenantPositions: Position[] = [
   get((id) => `/v1/schedules?tenant=${id}`),
   get((id) => `/v1/tenants/${id}/quotas`),
   get((id) => `/v1/tenants/${id}/webhooks`),
+  get((id) => `/v1/tenants/${id}/modules`),
   send(
     'POST',
     (id) => `/v1/tenants/${id}/webhooks`,

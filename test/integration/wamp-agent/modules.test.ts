@@ -257,6 +257,12 @@ describe('a report of modules', () => {
     });
   });
 
+  it('begins no new count when what had been held makes a device older', async () => {
+    await report([moduleOf('n1', { received: 5 })]);
+    await report([moduleOf('n1', { received: 8, firstSeenAt: since - 60_000 })]);
+    expect(await rowOf('n1')).toMatchObject({ received: 8, count_resets: 0 });
+  });
+
   it('takes over the balance of each source, and counts its new beginnings', async () => {
     const rows = () =>
       fixture.rows('SELECT * FROM board_sources WHERE board_uuid = ? ORDER BY name', [board.uuid]);
