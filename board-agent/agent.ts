@@ -97,7 +97,14 @@ export function createAgent(options: AgentOptions): Agent {
     letterBytes: Math.min(deadLetterLimits.bytes, settings.spool.maxBytes * letterShare),
     ownerOf: (module) => owners.get(module),
   });
-  const sources = createSources(settings.sources, { emit, intake, clock, logger, stateDir });
+  const sources = createSources(settings.sources, {
+    emit,
+    intake,
+    clock,
+    serverNow: serverClock.now,
+    logger,
+    stateDir,
+  });
   for (const [index, { modules }] of sources.entries())
     for (const { name } of modules) owners.set(name, settings.sources[index]?.name ?? name);
 

@@ -62,6 +62,8 @@ export interface SourceContext {
   logger: Logger;
   /** Where a source that hears messages opens its door, when it is created. */
   intake: Intake;
+  /** The server's clock as this board knows it, epoch milliseconds. */
+  serverNow?: () => number;
   /** The agent's folder, for what a source has to remember. */
   stateDir: string;
 }
