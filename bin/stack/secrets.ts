@@ -15,18 +15,25 @@ export interface StackSecrets {
 const names = ['databasePassword', 'relayKey', 'agentTicket', 'adminPassword'] as const;
 
 /** Reads `secrets.json`, and adds what it lacks. */
-export async function loadSecrets(home: string): Promise<StackSecrets> {
-  const path = join(home, 'secrets.json');
+export function loadSecrets(home: string): Promise<StackSecrets> {
+  return loadSecretsFile(join(home, 'secrets.json'), names);
+}
+
+/** Secrets by name, kept in one file; those that it lacks are made. */
+export async function loadSecretsFile<Name extends string>(
+  path: string,
+  wanted: readonly Name[],
+): Promise<Record<Name, string>> {
   const kept = asObject((await readJsonFile(path)) ?? {}, path);
   const secrets = Object.fromEntries(
-    names.map((name) => [
+    wanted.map((name) => [
       name,
       kept[name] === undefined
         ? // 144 random bits, in letters that need no quoting in SQL, URLs or shells.
           randomBytes(18).toString('base64url')
         : asString(kept[name], `${path}: ${name}`, { max: 200, pattern: /^[A-Za-z0-9_-]+$/ }),
     ]),
-  ) as unknown as StackSecrets;
+  ) as Record<Name, string>;
   await writePrivateFile(path, `${JSON.stringify(secrets, null, 2)}\n`);
   return secrets;
 }

@@ -1,6 +1,6 @@
 /** What the environment says about the stack of `npm start`; docs/operations.md lists the variables. */
 import { join, resolve } from 'node:path';
-import { createEnvReader, type Env } from '../../common/runtime/config.ts';
+import { createEnvReader, type Env, type EnvReader } from '../../common/runtime/config.ts';
 
 export interface StackSettings {
   /** Everything that the stack keeps. */
@@ -24,15 +24,23 @@ export interface StackSettings {
 export const repositoryRoot = join(import.meta.dirname, '../..');
 export const realm = 's4t';
 
+const defaultHome = join(repositoryRoot, '.boardwalk');
+
 export function readHome(env: Env): string {
-  return env.BOARDWALK_HOME ? resolve(env.BOARDWALK_HOME) : join(repositoryRoot, '.boardwalk');
+  return env.BOARDWALK_HOME ? resolve(env.BOARDWALK_HOME) : defaultHome;
 }
 
 export function readStackSettings(env: Env): StackSettings {
   const reader = createEnvReader(env);
+  const settings = readSettings(reader, readHome(env));
+  reader.finish();
+  return settings;
+}
+
+/** The same for whoever reads further variables; the caller finishes the reader. */
+export function readSettings(reader: EnvReader, home: string): StackSettings {
   const port = (name: string, fallback: number) => reader.integer(name, fallback, { min: 1, max: 65_535 });
-  const home = readHome(env);
-  const settings: StackSettings = {
+  return {
     home,
     toolsDir: resolve(reader.string('BOARDWALK_TOOLS', join(home, 'tools'))),
     apiPort: port('BOARDWALK_API_PORT', 8812),
@@ -45,6 +53,4 @@ export function readStackSettings(env: Env): StackSettings {
     conductors: 1,
     env: {},
   };
-  reader.finish();
-  return settings;
 }

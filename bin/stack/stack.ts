@@ -18,7 +18,7 @@ import { removeRecord, stackMark, sweepHome, writeRecord } from './record.ts';
 import { loadSecrets, type StackSecrets, writeSecretFiles } from './secrets.ts';
 import { childEnv, declareServers, type Server, type Servers } from './servers.ts';
 import { realm, repositoryRoot, type StackSettings } from './settings.ts';
-import { createSupervisor, type Supervisor } from './supervisor.ts';
+import { createSupervisor, type Part, type Supervisor } from './supervisor.ts';
 
 export interface Stack {
   home: string;
@@ -26,6 +26,8 @@ export interface Stack {
   admin: AdminAccess;
   /** The live processes, in start order. */
   processes(): { name: string; pid: number }[];
+  /** Starts a further part beside them, which is stopped with them. */
+  start(part: Part): Promise<void>;
   /** Stops every process, the last started first. */
   stop(): Promise<void>;
 }
@@ -64,9 +66,10 @@ export async function startStack(settings: StackSettings, options: StartOptions)
   };
   signal.addEventListener('abort', () => void supervisor.stop());
   options.hurry?.addEventListener('abort', () => supervisor.hurry());
+  const { processes } = supervisor;
   try {
     const context = { settings, tools, supervisor, signal, failure, id, say: options.say };
-    return { home, ...(await startParts(context)), processes: supervisor.processes, stop };
+    return { home, ...(await startParts(context)), processes, start: supervisor.start, stop };
   } catch (error) {
     failure.abort();
     await stop();
