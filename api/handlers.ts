@@ -13,6 +13,7 @@ import { createBoardHandlers } from './boards/handlers.ts';
 import { createBoardListHandlers } from './boards/list-handlers.ts';
 import type { ApiDeps } from './deps.ts';
 import { createFleetHandlers } from './fleets/handlers.ts';
+import { createFlowHandlers } from './flow/handlers.ts';
 import type { Handlers } from './http/operation.ts';
 import type { ShortMemory } from './http/short-memory.ts';
 import { createBoardAsks } from './modules/board-asks.ts';
@@ -56,6 +57,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createBoardListHandlers(deps),
     ...createModuleHandlers(deps, asks),
     ...createFleetHandlers(deps),
+    ...createFlowHandlers(deps),
     ...createScheduleHandlers(deps),
     ...createAlarmRuleHandlers(deps),
     ...createAlarmHandlers(deps),

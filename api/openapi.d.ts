@@ -256,6 +256,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenants/{tenant}/flow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id, name or slug. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** What became of everything that the tenant's boards took in, hop by hop */
+        get: operations["getTenantFlow"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants/{tenant}/quotas": {
         parameters: {
             query?: never;
@@ -1156,6 +1176,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/boards/{board}/flow": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        /** What became of everything that the board took in, hop by hop */
+        get: operations["getBoardFlow"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/boards/{board}/completeness": {
         parameters: {
             query?: {
@@ -1985,6 +2028,34 @@ export interface components {
         SeqRange: {
             from: number;
             to: number;
+        };
+        Flow: {
+            at: components["schemas"]["Time"];
+            hops: components["schemas"]["FlowHop"][];
+        };
+        /** @description received = stored + duplicate + rejected + waiting. */
+        FlowHop: {
+            /**
+             * @description `gateway`: what sources of boards heard of devices. `spool`: what boards numbered and sent.
+             * @enum {string}
+             */
+            hop: "gateway" | "spool";
+            /** @enum {string} */
+            unit: "messages" | "readings";
+            received: number;
+            /** @description Handed on to the next hop for good. */
+            stored: number;
+            /** @description Known already: counted, and stored nowhere. */
+            duplicate: number;
+            /** @description Dead letters and refusals at the gateway; readings that the spool had to give up. */
+            rejected: number;
+            /** @description Held in quarantine at the gateway; on the board's disk. */
+            waiting: number;
+            /** @description received less the others. Not 0 means that something was lost or counted twice at this hop. */
+            difference: number;
+            balanced: boolean;
+            /** @description The oldest report of a board that this rests on; null when none has come. */
+            reportedAt: components["schemas"]["Time"] | null;
         };
         Completeness: {
             epoch: components["schemas"]["Uuid"];
@@ -3502,6 +3573,30 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditEventList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getTenantFlow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id, name or slug. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hops in the order of the way. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flow"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -5207,6 +5302,33 @@ export interface operations {
                     "application/json": components["schemas"]["Readings"];
                     "application/x-ndjson": string;
                     "text/csv": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getBoardFlow: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hops in the order of the way. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flow"];
                 };
             };
             default: components["responses"]["Problem"];

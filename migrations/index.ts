@@ -4,6 +4,7 @@ import { Operations20261125000000 } from './20261125000000-operations.ts';
 import { Modules20261128010000 } from './20261128010000-modules.ts';
 import { Alarms20261128020000 } from './20261128020000-alarms.ts';
 import { ReadingsOutbox20261128030000 } from './20261128030000-readings-outbox.ts';
+import { BoardBacklogs20261128050000 } from './20261128050000-board-backlogs.ts';
 
 export const migrations = [
   FirstSet20261122000000,
@@ -11,4 +12,5 @@ export const migrations = [
   Modules20261128010000,
   Alarms20261128020000,
   ReadingsOutbox20261128030000,
+  BoardBacklogs20261128050000,
 ];

@@ -39,6 +39,7 @@ import { createPublisher } from './live/publisher.ts';
 import { createMetrics } from './metrics.ts';
 import { createPutArtifact } from './operations/artifacts.ts';
 import { createOperationResults } from './operations/results.ts';
+import { createBacklogs } from './presence/backlogs.ts';
 import { createPresenceChanges } from './presence/changes.ts';
 import { createHello } from './presence/hello.ts';
 import { createLeaves } from './presence/leaves.ts';
@@ -111,6 +112,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
   const settings = createSettings({ config: config.settings, isWatched: hub.isWatched });
   const changes = createPresenceChanges(publisher, metrics);
   const signs = createSignsOfLife(database, logger);
+  const backlogs = createBacklogs(database, logger);
   const leaves = createLeaves({ database, cell, directory, changes, logger });
   const endedKeys = createEndedKeys({ database, keys, kill: endSessionsOf, logger });
   const hello = createHello({
@@ -133,6 +135,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     cell,
     directory,
     signs,
+    backlogs,
     onRevoked: (boardUuid) => void quietly(() => endSessionsOf(boardUuid, 'this board is revoked')),
   });
 
@@ -304,7 +307,7 @@ export async function startAgent(config: AgentConfig, logger: Logger, lifecycle:
     logger,
   });
   lifecycle.onStop('records', async () => {
-    await Promise.all([leaves.stop(), signs.stop(), refusals.stop(), results.stop()]);
+    await Promise.all([leaves.stop(), signs.stop(), backlogs.stop(), refusals.stop(), results.stop()]);
   });
   const relayUrl = config.relay.advertisedUrl ?? `http://${config.relay.host}:${server.port}`;
   const row = { id, cell, relayUrl };

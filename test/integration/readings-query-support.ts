@@ -12,7 +12,7 @@ export interface TestSpool {
   epoch: string;
   /** Streams by their place in the declaration. */
   ids: number[];
-  /** Readings point into the declared streams. `skip` numbers are reported lost before them. */
+  /** Readings point into the declared streams. `skip` numbers are reported lost before them; less than 0: sent again. */
   append(readings: ReadingTuple[], skip?: number): Promise<void>;
 }
 

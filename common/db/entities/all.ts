@@ -26,7 +26,7 @@ import {
 } from './operations.ts';
 import { OutboxDeliveryEntity, ReadingConsumerEntity, ReadingOutboxEntity } from './outbox.ts';
 import { ConductorEntity, LeaseEntity, RouterEntity, TaskRunEntity, WampAgentEntity } from './processes.ts';
-import { BoardSpoolEntity, ReadingGapEntity, StreamEntity } from './readings.ts';
+import { BoardBacklogEntity, BoardSpoolEntity, ReadingGapEntity, StreamEntity } from './readings.ts';
 import { AuditEventEntity, EventEntity, IdempotencyKeyEntity } from './records.ts';
 import {
   ApiKeyEntity,
@@ -60,6 +60,7 @@ export const entities = [
   TaskRunEntity,
   StreamEntity,
   BoardSpoolEntity,
+  BoardBacklogEntity,
   ReadingGapEntity,
   EventEntity,
   IdempotencyKeyEntity,

@@ -2,6 +2,7 @@
 import { EntitySchema } from 'typeorm';
 import type { ReadingType } from '../../wamp/readings.ts';
 import { ascii, big, double, nullable, text, time, uuid, whole } from './columns.ts';
+import { ofBoard } from './foreign-keys.ts';
 
 export interface Stream {
   id: number;
@@ -68,6 +69,24 @@ export const BoardSpoolEntity = new EntitySchema<BoardSpool>({
     updatedAt: time('updated_at'),
   },
   indices: [{ name: 'uq_board_spools_epoch', columns: ['boardUuid', 'epoch'], unique: true }],
+});
+
+/** Readings that a board holds and has not sent, by its last word. */
+export interface BoardBacklog {
+  boardUuid: string;
+  waiting: number;
+  reportedAt: Date;
+}
+
+export const BoardBacklogEntity = new EntitySchema<BoardBacklog>({
+  name: 'BoardBacklog',
+  tableName: 'board_backlogs',
+  columns: {
+    boardUuid: uuid('board_uuid', { primary: true }),
+    waiting: big('waiting'),
+    reportedAt: time('reported_at'),
+  },
+  foreignKeys: ofBoard('fk_board_backlogs_board'),
 });
 
 export interface ReadingGap {

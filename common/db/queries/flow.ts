@@ -1,0 +1,75 @@
+/**
+ * What became of everything that came in, hop by hop. Each hop counts for itself, so that a
+ * difference means that something was lost or counted twice there:
+ *
+ *   gateway  messages of devices, counted by the boards' sources
+ *   spool    readings that boards numbered, counted by the fences and the boards' heartbeats
+ *   sinks    points for the tenant's sinks (see sink-flow.ts)
+ */
+import type { EntityManager } from 'typeorm';
+
+/** received = stored + duplicate + rejected + waiting. */
+export interface FlowCounts {
+  received: number;
+  stored: number;
+  duplicate: number;
+  rejected: number;
+  waiting: number;
+}
+
+export interface FlowHop extends FlowCounts {
+  hop: 'gateway' | 'spool';
+  /** received less the others: 0, or something is wrong. */
+  difference: number;
+  /** The oldest word of a board that this rests on; null when no board has said anything. */
+  reportedAt: Date | null;
+}
+
+/** Of one tenant or board; of the whole installation without. */
+export interface FlowScope {
+  tenantId?: string;
+  boardUuid?: string;
+}
+
+type Row = { [name in keyof FlowCounts]: number | string | null } & { reportedAt: Date | null };
+
+const gateway = `SELECT SUM(s.received) AS received, SUM(s.stored) AS stored, SUM(s.duplicate) AS duplicate,
+    SUM(s.rejected) AS rejected, SUM(s.waiting) AS waiting, MIN(s.reported_at) AS reportedAt
+  FROM boards b JOIN board_sources s ON s.board_uuid = b.uuid`;
+
+/** Everything up to a fence was received once or is a gap; repeats and what waits on the board are beside it. */
+const spool = `SELECT SUM(s.acked_seq + s.duplicate) + COALESCE(SUM(s.waiting), 0) AS received,
+    SUM(s.received) AS stored, SUM(s.duplicate) AS duplicate, SUM(s.lost) AS rejected,
+    SUM(s.waiting) AS waiting, MIN(s.reported_at) AS reportedAt
+  FROM (SELECT b.uuid, SUM(f.acked_seq) AS acked_seq, SUM(f.received) AS received,
+      SUM(f.duplicate) AS duplicate, SUM(f.lost) AS lost, MAX(l.waiting) AS waiting,
+      MIN(l.reported_at) AS reported_at
+    FROM boards b JOIN board_spools f ON f.board_uuid = b.uuid LEFT JOIN board_backlogs l ON l.board_uuid = b.uuid`;
+
+/** @param manager of a transaction where the hops shall be of one moment */
+export async function readFlow(manager: EntityManager, scope: FlowScope = {}): Promise<FlowHop[]> {
+  const conditions = [
+    ...(scope.tenantId === undefined ? [] : ['b.tenant_id = ?']),
+    ...(scope.boardUuid === undefined ? [] : ['b.uuid = ?']),
+  ];
+  const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
+  const values = [scope.tenantId, scope.boardUuid].filter((each) => each !== undefined);
+  const [messages] = (await manager.query(`${gateway} ${where}`, values)) as Row[];
+  const [readings] = (await manager.query(`${spool} ${where} GROUP BY b.uuid) s`, values)) as Row[];
+  return [toHop('gateway', messages), toHop('spool', readings)];
+}
+
+function toHop(hop: FlowHop['hop'], row: Row | undefined): FlowHop {
+  const counts = {
+    received: Number(row?.received ?? 0),
+    stored: Number(row?.stored ?? 0),
+    duplicate: Number(row?.duplicate ?? 0),
+    rejected: Number(row?.rejected ?? 0),
+    waiting: Number(row?.waiting ?? 0),
+  };
+  return { hop, ...counts, difference: differenceOf(counts), reportedAt: row?.reportedAt ?? null };
+}
+
+export function differenceOf({ received, stored, duplicate, rejected, waiting }: FlowCounts): number {
+  return received - stored - duplicate - rejected - waiting;
+}
