@@ -686,7 +686,7 @@ export interface paths {
         put?: never;
         /**
          * Have alarms raised
-         * @description A rule sees readings that are stored after it was made. A tenant may have 200.
+         * @description A rule sees readings that are stored from about half a second after it was made. A tenant may have 200.
          */
         post: operations["createAlarmRule"];
         delete?: never;

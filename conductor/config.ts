@@ -38,6 +38,8 @@ export interface Retention {
   /** Days of readings that are kept; a tenant may have fewer. */
   retentionDays: number;
   auditDays: number;
+  /** Days that cleared alarms are kept. */
+  alarmDays: number;
 }
 
 /**
@@ -48,6 +50,7 @@ export interface Retention {
  * | `BOARDWALK_CONDUCTOR_HOST`, `_PORT` | 127.0.0.1, 0 | health and metrics; 0 = any free port |
  * | `BOARDWALK_RETENTION_DAYS` | 400 | days of readings that are kept |
  * | `BOARDWALK_AUDIT_DAYS` | 400 | days of audit rows that are kept |
+ * | `BOARDWALK_ALARM_DAYS` | 90 | days that cleared alarms are kept |
  * | `BOARDWALK_QUOTA_…` | none | limits of tenants that have none of their own, see docs/operations.md |
  * | `BOARDWALK_ARTIFACT_DIR` | none | files of operations; shared with api and wamp-agents |
  * | `BOARDWALK_OPERATION_DAYS` | 90 | days that ended operations are kept |
@@ -78,6 +81,7 @@ export function readConfig(env: Env): ConductorConfig {
     rules: {
       retentionDays: reader.integer('BOARDWALK_RETENTION_DAYS', 400, days),
       auditDays: reader.integer('BOARDWALK_AUDIT_DAYS', 400, days),
+      alarmDays: reader.integer('BOARDWALK_ALARM_DAYS', 90, days),
       operationDays: reader.integer('BOARDWALK_OPERATION_DAYS', 90, days),
       outbox: {
         readings: reader.integer('BOARDWALK_OUTBOX_READINGS', 1_000_000, { min: 1000, max: 1_000_000_000 }),

@@ -10,6 +10,9 @@ import { createRelayClient } from '../common/relay/relay-client.ts';
 import { every } from '../common/runtime/every.ts';
 import { runProcess } from '../common/runtime/lifecycle.ts';
 import { createLogger } from '../common/runtime/logger.ts';
+import { startAlarms } from './alarms/alarms.ts';
+import { createOutboxFeed } from './alarms/outbox-feed.ts';
+import { countOpenAlarms } from './alarms/work.ts';
 import { readConfig } from './config.ts';
 import { startEngine } from './engine/engine.ts';
 import { createMetrics } from './metrics.ts';
@@ -87,9 +90,19 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     const depth = await database.read((manager) => countDueBoards(manager, queueCountedTo), run);
     for (const [lane, boards] of Object.entries(depth)) metrics.queueDepth.set({ lane }, boards);
     metrics.operationsInFlight.set(engine.inFlight());
+    metrics.alarms.setOpen(await database.read(countOpenAlarms, run));
   });
   onStop('standing', () => standing.stop());
-  wakeRoute = createWakeRoute({ key: config.relayKey, engine });
+  const alarms = startAlarms({
+    database,
+    logger,
+    feed: createOutboxFeed(),
+    quotas: config.quotas,
+    onBoards: (boards) => engine.wake(boards),
+    observer: metrics.alarms.observer,
+  });
+  onStop('alarms', () => alarms.stop());
+  wakeRoute = createWakeRoute({ key: config.relayKey, engine, onConsumers: () => alarms.wake() });
 
   const sender = startSender({
     database,

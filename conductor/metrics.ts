@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type AlarmMetrics, createAlarmMetrics } from './alarms/alarm-metrics.ts';
 import type { EngineObserver } from './engine/settings.ts';
 import type { TaskOutcome } from './task-runs.ts';
 
@@ -22,6 +23,7 @@ export interface ConductorMetrics {
   webhooksDisabled: Counter;
   /** How far the outboxes of webhooks are behind the events. */
   webhookLagSeconds: Gauge;
+  alarms: AlarmMetrics;
 }
 
 export function createMetrics(): ConductorMetrics {
@@ -94,6 +96,7 @@ export function createMetrics(): ConductorMetrics {
       help: 'How far the outboxes of webhooks were behind the events, as of the last run here',
       registers,
     }),
+    alarms: createAlarmMetrics(registers),
     scheduleRuns: new Counter({
       name: 'boardwalk_schedule_runs_total',
       help: 'Due times of schedules that this conductor dealt with',

@@ -64,7 +64,7 @@ const tables: readonly [name: string, definition: string][] = [
      peak_at BIGINT NULL,
      due_at DATETIME(3) NULL,
      alarm_id ${uuid} NULL,
-     PRIMARY KEY (rule_id, board_uuid, stream_id),
+     PRIMARY KEY (rule_id, stream_id, board_uuid),
      KEY ix_alarm_states_due (due_at),
      KEY ix_alarm_states_tenant (tenant_id, rule_id),
      CONSTRAINT fk_alarm_states_tenant FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE ON UPDATE NO ACTION`,
@@ -107,6 +107,7 @@ const tables: readonly [name: string, definition: string][] = [
      KEY ix_alarms_open (tenant_id, open, rule_id),
      KEY ix_alarms_board (board_uuid, id),
      KEY ix_alarms_cleared (cleared_at),
+     KEY ix_alarms_severity (open, severity),
      CONSTRAINT fk_alarms_tenant FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE ON UPDATE NO ACTION`,
   ],
 ];

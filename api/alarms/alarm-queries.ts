@@ -5,6 +5,7 @@ import {
   type AlarmRow,
   type AlarmStateName,
   alarmColumns,
+  alarmTables,
   type RawAlarmRow,
   toAlarmRow,
 } from '../../common/db/queries/alarms.ts';
@@ -43,23 +44,22 @@ export async function listAlarmRows(
   if (filter.rule !== undefined) add('a.rule_id = ?', filter.rule);
   if (page.after) add('a.id < ?', page.after[0]);
   const rows = (await manager.query(
-    `SELECT ${alarmColumns} FROM alarms a ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''}
+    `SELECT ${alarmColumns} FROM ${alarmTables} ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''}
      ORDER BY a.id DESC LIMIT ?`,
     [...values, page.limit + 1],
   )) as RawAlarmRow[];
   return rows.map(toAlarmRow);
 }
 
-/** @param lock for a change */
-export async function findAlarmRow(
-  manager: EntityManager,
-  id: string,
-  { lock = false }: { lock?: boolean } = {},
-): Promise<AlarmRow | undefined> {
-  const [row] = (await manager.query(
-    `SELECT ${alarmColumns} FROM alarms a WHERE a.id = ?${lock ? ' FOR UPDATE' : ''}`,
-    [id],
-  )) as RawAlarmRow[];
+/** For a change: nobody else changes it before the transaction has ended. As the first locking statement. */
+export async function lockAlarm(manager: EntityManager, id: string): Promise<void> {
+  await manager.query('SELECT id FROM alarms WHERE id = ? FOR UPDATE', [id]);
+}
+
+export async function findAlarmRow(manager: EntityManager, id: string): Promise<AlarmRow | undefined> {
+  const [row] = (await manager.query(`SELECT ${alarmColumns} FROM ${alarmTables} WHERE a.id = ?`, [
+    id,
+  ])) as RawAlarmRow[];
   return row && toAlarmRow(row);
 }
 

@@ -9,7 +9,7 @@ import type { ApiDeps } from '../deps.ts';
 import type { ApiRequest, HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { allowsInTenant, roleIn } from '../http/permissions.ts';
-import { findAlarmRow, listAlarmRows, markAcknowledged, toAlarm } from './alarm-queries.ts';
+import { findAlarmRow, listAlarmRows, lockAlarm, markAcknowledged, toAlarm } from './alarm-queries.ts';
 
 type AlarmOperations = 'listAlarms' | 'getAlarm' | 'acknowledgeAlarm';
 
@@ -44,7 +44,8 @@ export function createAlarmHandlers({ database }: ApiDeps): HandlersOf<AlarmOper
     async acknowledgeAlarm(request) {
       const comment = request.body?.comment ?? null;
       const alarm = await database.transaction(async (manager) => {
-        const row = await getAlarmAccess(manager, request, { lock: true });
+        await lockAlarm(manager, request.path.alarm.toLowerCase());
+        const row = await getAlarmAccess(manager, request);
         if (row.state !== 'raised') throw new AppError('conflict', `the alarm is ${row.state}`);
         await markAcknowledged(manager, row.id, creatorOf(request.principal), comment);
         await auditChange(manager, request, {
@@ -67,9 +68,8 @@ export function createAlarmHandlers({ database }: ApiDeps): HandlersOf<AlarmOper
 async function getAlarmAccess(
   manager: EntityManager,
   { operationId, principal, path }: ApiRequest<'getAlarm' | 'acknowledgeAlarm'>,
-  options: { lock?: boolean } = {},
 ): Promise<AlarmRow> {
-  const row = await findAlarmRow(manager, path.alarm.toLowerCase(), options);
+  const row = await findAlarmRow(manager, path.alarm.toLowerCase());
   const { boards } = principal.scope;
   if (!row || roleIn(principal, row.tenantId) === undefined || boards?.has(row.boardUuid) === false)
     throw new AppError('not-found', 'there is no such alarm');

@@ -14,7 +14,7 @@ export const liveMs = 10_000;
 /** After the last piece of a backlog. */
 export const settleMs = 10_000;
 /** Beyond the duration of the rule. */
-const holdMs = 60_000;
+export const holdMs = 60_000;
 
 /** Whether what was measured at `at` still says how things are at `then`. */
 export function holds(at: number, then: number, durationMs: number): boolean {

@@ -53,6 +53,8 @@ export function listExpiries(rules: Retention): Expiry[] {
     { table: 'wamp_agents', column: 'stopped_at', keepSeconds: 30 * day },
     { table: 'conductors', column: 'stopped_at', keepSeconds: 30 * day },
     { table: 'misdated_readings', column: 'received_at', keepSeconds: rules.retentionDays * day },
+    // Open ones have no such time.
+    { table: 'alarms', column: 'cleared_at', keepSeconds: rules.alarmDays * day },
     { table: 'audit_events', column: 'at', keepSeconds: rules.auditDays * day },
   ];
 }

@@ -106,8 +106,8 @@ export const AlarmStateEntity = new EntitySchema<AlarmState>({
   tableName: 'alarm_states',
   columns: {
     ruleId: uuid('rule_id', { primary: true }),
-    boardUuid: uuid('board_uuid', { primary: true }),
     streamId: whole('stream_id', { primary: true }),
+    boardUuid: uuid('board_uuid', { primary: true }),
     tenantId: uuid('tenant_id'),
     revision: whole('revision'),
     phase: ascii('phase', 10),
@@ -199,6 +199,7 @@ export const AlarmEntity = new EntitySchema<StoredAlarm>({
     { name: 'ix_alarms_open', columns: ['tenantId', 'open', 'ruleId'] },
     { name: 'ix_alarms_board', columns: ['boardUuid', 'id'] },
     { name: 'ix_alarms_cleared', columns: ['clearedAt'] },
+    { name: 'ix_alarms_severity', columns: ['open', 'severity'] },
   ],
   foreignKeys: ofTenant('fk_alarms_tenant'),
 });

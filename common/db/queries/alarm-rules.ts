@@ -1,7 +1,9 @@
 /** Rows of `alarm_rules` with their JSON read, and the row of the tenant that stands for all of them. */
+import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import type { AlarmRule } from '../../alarms/rules.ts';
 import { fromJsonColumn } from '../json-column.ts';
+import { addConsumer, removeConsumer } from './outbox.ts';
 
 export interface AlarmRuleRow extends AlarmRule {
   createdBy: string;
@@ -52,7 +54,10 @@ export async function beginRuleChange(manager: EntityManager, tenantId: string):
   );
 }
 
-/** The last statement about rules of such a transaction. */
+/** `reading_consumers.kind` of the alarm rules of a tenant: one consumer while stream rules are enabled. */
+export const alarmConsumerKind = 'alarms';
+
+/** The last statements about rules of such a transaction. */
 export async function endRuleChange(manager: EntityManager, tenantId: string): Promise<void> {
   const [counts] = (await manager.query(
     `SELECT COUNT(stream) AS streams, COUNT(*) - COUNT(stream) AS boards
@@ -64,17 +69,38 @@ export async function endRuleChange(manager: EntityManager, tenantId: string): P
     Number(counts?.boards ?? 0),
     tenantId,
   ]);
+  await keepConsumer(manager, tenantId, Number(counts?.streams ?? 0) > 0);
+}
+
+async function keepConsumer(manager: EntityManager, tenantId: string, isWanted: boolean): Promise<void> {
+  // As of now, and not as of the transaction's first read.
+  const [consumer] = (await manager.query(
+    'SELECT id FROM reading_consumers WHERE tenant_id = ? AND kind = ? FOR UPDATE',
+    [tenantId, alarmConsumerKind],
+  )) as { id: string }[];
+  if (isWanted && !consumer)
+    await addConsumer(manager, { id: randomUUID(), tenantId, kind: alarmConsumerKind });
+  if (!isWanted && consumer) await removeConsumer(manager, consumer.id);
+}
+
+export interface RuleSet {
+  version: number;
+  /** What is left of earlier versions is gone up to here. */
+  sweptVersion: number;
 }
 
 /**
  * The first statement of a transaction that evaluates a tenant's rules: one conductor at a time does.
- * It is a write, so that it also holds on a cluster. Answers with the version of the rules; undefined =
- * the tenant has none.
+ * It is a write, so that it also holds on a cluster. undefined = the tenant has no rules.
  */
-export async function beginEvaluation(manager: EntityManager, tenantId: string): Promise<number | undefined> {
+export async function beginEvaluation(
+  manager: EntityManager,
+  tenantId: string,
+): Promise<RuleSet | undefined> {
   await manager.query('UPDATE alarm_rule_sets SET turn = turn + 1 WHERE tenant_id = ?', [tenantId]);
-  const [row] = (await manager.query('SELECT version FROM alarm_rule_sets WHERE tenant_id = ?', [
-    tenantId,
-  ])) as { version: number }[];
-  return row?.version;
+  const [row] = (await manager.query(
+    'SELECT version, swept_version AS sweptVersion FROM alarm_rule_sets WHERE tenant_id = ?',
+    [tenantId],
+  )) as RuleSet[];
+  return row;
 }

@@ -49,10 +49,14 @@ export interface AlarmRow {
 
 export const alarmColumns = `a.id, a.tenant_id AS tenantId, a.rule_id AS ruleId, a.rule_name AS ruleName, a.severity,
   a.board_uuid AS boardUuid, a.board_name AS boardName, a.stream, a.state, a.since, a.raised_at AS raisedAt,
-  a.raised_number AS raisedNumber, a.raised_text AS raisedText, a.peak, a.peak_at AS peakAt,
+  a.raised_number AS raisedNumber, a.raised_text AS raisedText, COALESCE(st.peak, a.peak) AS peak, COALESCE(st.peak_at, a.peak_at) AS peakAt,
   a.acknowledged_at AS acknowledgedAt, a.acknowledged_by AS acknowledgedBy, a.comment, a.cleared_at AS clearedAt,
   a.clear_reason AS clearReason, a.cleared_number AS clearedNumber, a.cleared_text AS clearedText, a.evidence,
   a.operation_id AS operationId, a.action_error AS actionError`;
+
+/** The peak of an open one is kept where its stream is watched. */
+export const alarmTables = `alarms a LEFT JOIN alarm_states st
+  ON st.rule_id = a.rule_id AND st.stream_id = a.stream_id AND st.board_uuid = a.board_uuid AND st.alarm_id = a.id`;
 
 /** As the database gives it. */
 export interface RawAlarmRow

@@ -4,7 +4,7 @@ import { chunkRows } from '../../../conductor/tasks/chunks.ts';
 import { clearExpired } from '../../../conductor/tasks/cleanup.ts';
 import { createContext, openConductorDatabase } from './support.ts';
 
-const rules = { retentionDays: 400, auditDays: 400 };
+const rules = { retentionDays: 400, auditDays: 400, alarmDays: 90 };
 let db: Awaited<ReturnType<typeof openConductorDatabase>>;
 
 beforeAll(async () => {
@@ -112,11 +112,22 @@ describe('cleaning up', () => {
         ended_at: days && ago(days),
       });
 
+    for (const [days, open] of [
+      [89, null],
+      [91, null],
+      [null, 1],
+    ] as const)
+      await insert('alarms', {
+        ...{ id: randomUUID(), tenant_id: tenant, rule_id: randomUUID(), rule_name: 'r', revision: 1 },
+        ...{ severity: 'info', board_uuid: board, board_name: 'b', stream_id: 1, since: 1, evidence: '{}' },
+        ...{ state: open ? 'raised' : 'cleared', open, raised_at: ago(200), cleared_at: days && ago(days) },
+      });
+
     const { cleared, complete } = await clearExpired(createContext(db.database), rules);
     expect(complete).toBe(true);
     expect(cleared).toEqual({
       ...{ user_sessions: 1, enrolment_codes: 2, api_keys: 2, idempotency_keys: 1 },
-      ...{ events: 1, task_runs: 1, audit_events: 1, board_sessions: 1 },
+      ...{ events: 1, task_runs: 1, audit_events: 1, board_sessions: 1, alarms: 1 },
     });
     expect((await clearExpired(createContext(db.database), rules)).cleared).toEqual({});
   });

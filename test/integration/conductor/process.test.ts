@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../../harness/until.ts';
 import { relayKey } from '../rpc-support.ts';
+import { openAlarmFixture } from './alarms-support.ts';
 import { openConductorDatabase } from './support.ts';
 
 let db: Awaited<ReturnType<typeof openConductorDatabase>>;
@@ -105,6 +106,56 @@ describe('conductor processes', () => {
     expect(await once(two.child, 'exit')).toEqual([0, null]);
     expect(await db.value(reason, [two.id])).toBe('stopped');
     expect(await db.value('SELECT COUNT(*) FROM leases WHERE owner = ?', [two.id])).toBe(0);
+  });
+
+  it('raise an alarm within a second of the commit, sooner when they are woken, and tell it as a metric', async () => {
+    const alarms = await openAlarmFixture();
+    try {
+      const { url } = await startConductor({ DATABASE_URL: alarms.url });
+      const tenant = await alarms.rows.tenant();
+      const board = await alarms.rows.board(tenant, 'gw-1');
+      const rule = await alarms.rule(tenant, {});
+      const consumer = await alarms.value('SELECT id FROM reading_consumers WHERE tenant_id = ?', [tenant]);
+      const stream = await alarms.stream(board);
+      await stream.now(20);
+      await until('the rule is known', async () => (await alarms.states(rule)).length > 0);
+      const raiseAndClear = async (wake: boolean) => {
+        const delays: number[] = [];
+        for (const [value, open] of [
+          [120, 1],
+          [20, 0],
+        ] as const) {
+          await stream.now(value);
+          const storedAt = performance.now();
+          if (wake)
+            await fetch(`${url}/wake`, {
+              method: 'POST',
+              headers: { authorization: `Bearer ${relayKey}` },
+              body: JSON.stringify({ consumers: [consumer] }),
+            });
+          await until(
+            'the alarm is as the value',
+            async () => Number(await alarms.value('SELECT COUNT(*) FROM alarms WHERE open = 1')) === open,
+            { everyMs: 5 },
+          );
+          delays.push(performance.now() - storedAt);
+        }
+        return Math.max(...delays);
+      };
+      expect(await raiseAndClear(false)).toBeLessThan(1000);
+      const woken = [await raiseAndClear(true), await raiseAndClear(true), await raiseAndClear(true)];
+      expect(Math.min(...woken)).toBeLessThan(300);
+      const text = await (await fetch(`${url}/metrics`)).text();
+      expect(text).toMatch(/boardwalk_alarm_changes_total\{change="raised"\} 4/);
+      expect(text).toMatch(/boardwalk_alarm_lag_seconds_count [1-9]/);
+      expect(text).toMatch(/boardwalk_alarms_open\{severity="warning"\} \d/);
+    } finally {
+      for (const child of children.splice(0)) {
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+      }
+      await alarms.close();
+    }
   });
 
   it('name every fault of their configuration and exit with 78', async () => {

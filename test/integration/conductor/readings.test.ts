@@ -10,7 +10,7 @@ import { rollDirtyHours } from '../../../conductor/tasks/rollups.ts';
 import { openSpool } from '../readings-query-support.ts';
 import { createContext, openConductorDatabase } from './support.ts';
 
-const rules = { retentionDays: 30, auditDays: 400 };
+const rules = { retentionDays: 30, auditDays: 400, alarmDays: 90 };
 const gauges = {
   dirtyHours: { set: () => undefined },
   partitionDaysAhead: { set: () => undefined },

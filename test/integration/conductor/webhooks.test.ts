@@ -246,7 +246,7 @@ describe('an outbox', () => {
        SELECT ?, 'operation', '{}', UTC_TIMESTAMP(3) - INTERVAL 29 HOUR FROM seq_1_to_2500`,
       [tenant],
     );
-    const rules = { retentionDays: 400, auditDays: 400 };
+    const rules = { retentionDays: 400, auditDays: 400, alarmDays: 90 };
     await clearExpired(createContext(db.database), rules);
     expect(await run()).toMatchObject({ added: 2500, complete: true });
     expect(await outbox(id)).toHaveLength(2500);
