@@ -10,7 +10,7 @@ import { createDevicesDraft, type DevicesDraft } from './draft-devices.ts';
 import { createFlowDraft, type FlowDraft } from './draft-flow.ts';
 import { createLettersDraft, type LettersDraft } from './draft-letters.ts';
 import { countStream, type IntakeState, moduleOf } from './state.ts';
-import { trimTransmissions, writeTransmissions } from './transmissions.ts';
+import { transmissionLimits, trimTransmissions, writeTransmissions } from './transmissions.ts';
 
 export interface DraftOptions {
   now: number;
@@ -57,6 +57,7 @@ export function createDraft(state: IntakeState, tx: SpoolTransaction, options: D
   const transmissions = new Set<string>();
   let decisions = state.decisions;
   let evicted = 0;
+  let trims = false;
 
   return {
     ...flow,
@@ -91,7 +92,9 @@ export function createDraft(state: IntakeState, tx: SpoolTransaction, options: D
       devices.write(tx.db);
       flow.write(tx.db);
       writeTransmissions(tx.db, [...transmissions], now);
-      if (transmissions.size > 0) trimTransmissions(tx.db, now);
+      // It looks at all of them: not with each commit.
+      trims = transmissions.size > 0 && Math.abs(now - state.trimmedAt) >= transmissionLimits.trimEveryMs;
+      if (trims) trimTransmissions(tx.db, now);
     },
 
     adopt() {
@@ -101,6 +104,7 @@ export function createDraft(state: IntakeState, tx: SpoolTransaction, options: D
       }
       state.transmissions.add(transmissions, now);
       state.decisions = decisions;
+      if (trims) state.trimmedAt = now;
       letters.adopt();
       return { ...devices.adopt(), sources: flow.adopt(), evicted };
     },

@@ -18,6 +18,8 @@ export interface IntakeState {
   streamsOfModule: Map<string, number>;
   letters: LetterTotals;
   transmissions: Transmissions;
+  /** When old transmissions were deleted last. */
+  trimmedAt: number;
   /** When devices were created by policy, in the last minute; monotonic. */
   createdAtMs: number[];
 }
@@ -37,6 +39,7 @@ export function loadState(db: DatabaseSync, now: number): IntakeState {
     streamsOfModule,
     letters: loadTotals(db),
     transmissions: loadTransmissions(db, now),
+    trimmedAt: 0,
     createdAtMs: [],
   };
 }

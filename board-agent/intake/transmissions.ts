@@ -8,6 +8,7 @@
 import { hash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { prepared } from '../state/sqlite-file.ts';
+import { createKeySet, keyLength } from './key-set.ts';
 
 export interface Transmissions {
   /** `repetition`: the message says that it is one, so that an old one counts too. */
@@ -16,17 +17,22 @@ export interface Transmissions {
   add(keys: Iterable<string>, now: number): void;
 }
 
-export const transmissionLimits = { keepMs: 300_000, most: 200_000, lastCommits: 1000 } as const;
+export const transmissionLimits = {
+  keepMs: 300_000,
+  most: 200_000,
+  lastCommits: 1000,
+  trimEveryMs: 10_000,
+} as const;
 
-/** 11 characters that stand for source and transmission. */
+/** 8 characters, each a byte, that stand for source and transmission. */
 export function transmissionKey(source: string, transmission: string): string {
-  return hash('sha256', `${source}\n${transmission}`, 'base64url').slice(0, 11);
+  return hash('sha256', `${source}\n${transmission}`, 'buffer').toString('latin1', 0, keyLength);
 }
 
 /** Inside a transaction. */
 export function writeTransmissions(db: DatabaseSync, keys: readonly string[], now: number): void {
   const insert = prepared(db, 'INSERT INTO transmissions (at, hashes) VALUES (?, ?)');
-  if (keys.length > 0) insert.run(now, Buffer.from(keys.join('')));
+  if (keys.length > 0) insert.run(now, Buffer.from(keys.join(''), 'latin1'));
 }
 
 /** Inside a transaction. A clock that was set back must not make them stay for ever. */
@@ -39,22 +45,22 @@ export function trimTransmissions(db: DatabaseSync, now: number): void {
 }
 
 export function loadTransmissions(db: DatabaseSync, now: number): Transmissions {
-  let current = new Set<string>();
-  let previous = new Set<string>();
+  let current = createKeySet();
+  let previous = createKeySet();
   let since = now;
   /** Before the agent was started. */
-  const old = new Set<string>();
+  const old = createKeySet();
 
   function turn(at: number): void {
     previous = current;
-    current = new Set();
+    current = createKeySet();
     since = at;
   }
 
   const known: Transmissions = {
     has: (key, repetition) => current.has(key) || previous.has(key) || (repetition === true && old.has(key)),
     add(keys, at) {
-      if (Math.abs(at - since) >= transmissionLimits.keepMs || current.size >= transmissionLimits.most / 2)
+      if (Math.abs(at - since) >= transmissionLimits.keepMs || current.size() >= transmissionLimits.most / 2)
         turn(at);
       for (const key of keys) current.add(key);
     },
@@ -62,7 +68,7 @@ export function loadTransmissions(db: DatabaseSync, now: number): Transmissions 
   for (const row of prepared(db, 'SELECT at, hashes FROM transmissions ORDER BY id').iterate()) {
     const keys = Buffer.from(row.hashes as Uint8Array)
       .toString('latin1')
-      .match(/.{11}/gs);
+      .match(/.{8}/gs);
     if (Number(row.at) >= now - transmissionLimits.keepMs) known.add(keys ?? [], now);
     else for (const key of keys ?? []) old.add(key);
   }
