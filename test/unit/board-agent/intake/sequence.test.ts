@@ -69,7 +69,7 @@ describe('the numbers of a device', () => {
   });
 
   it('agrees with a model that remembers everything, whatever comes', () => {
-    for (let seed = 1; seed <= 40; seed += 1) compareWithModel(seed);
+    for (let seed = 1; seed <= 20; seed += 1) compareWithModel(seed);
   });
 });
 
@@ -140,7 +140,8 @@ function compareWithModel(seed: number): void {
     else if (kind === 0) seq = below(20);
     const content = below(10) === 0 ? 2 : 1;
     const fresh = takeNumber(state, counts, { seq, hash: [content, 7], signed });
-    expect(fresh, `seed ${seed}, step ${step}, number ${seq}`).toBe(model.take(seq, content));
+    const wanted = model.take(seq, content);
+    if (fresh !== wanted) expect.fail(`seed ${seed}, step ${step}, number ${seq}: ${fresh}, not ${wanted}`);
     last = state.last ?? 0;
   }
   expect(counts, `seed ${seed}`).toEqual(model.counts());

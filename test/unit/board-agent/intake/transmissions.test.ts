@@ -7,10 +7,11 @@ describe('a set of keys', () => {
   it('knows what came, and nothing else, however many', () => {
     const set = createKeySet();
     const keyOf = (index: number) => transmissionKey('s', String(index));
-    for (let index = 0; index < 20_000; index += 2) set.add(keyOf(index));
+    for (let index = 0; index < 5000; index += 2) set.add(keyOf(index));
     set.add(keyOf(0));
-    expect(set.size()).toBe(10_000);
-    for (let index = 0; index < 20_000; index += 1) expect(set.has(keyOf(index))).toBe(index % 2 === 0);
+    expect(set.size()).toBe(2500);
+    for (let index = 0; index < 5000; index += 1)
+      if (set.has(keyOf(index)) !== (index % 2 === 0)) expect.fail(`key ${index}`);
   });
 
   it('knows keys of zeros from free places', () => {
