@@ -83,7 +83,7 @@ describe('settings', () => {
   });
 
   it.each([
-    ['a kind that does not exist', [{ kind: 'mqtt' }], '/sources/0/kind'],
+    ['a kind that does not exist', [{ kind: 'telepathy' }], '/sources/0/kind'],
     ['a module used twice', [{ kind: 'system' }, { kind: 'system' }], '/sources/1/module'],
     ['a stream used twice', [{ ...simulated, streams: [stream, stream] }], '/sources/0/streams/1/name'],
     [
