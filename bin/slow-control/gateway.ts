@@ -32,7 +32,7 @@ export function createSlowControlGateway(options: SlowControlGatewayOptions): Pr
       const sources = asArray(settings.sources, 'sources', { max: 100 }).map((value) => {
         const source = asObject(value, 'source');
         if (source.kind !== 'mqtt') return source;
-        return { ...source, url: `mqtt://127.0.0.1:${mqttPort}`, username: 'gateway', passwordFile };
+        return { ...source, urls: [`mqtt://127.0.0.1:${mqttPort}`], username: 'gateway', passwordFile };
       });
       await writePrivateFile(
         join(state, 'settings.json'),

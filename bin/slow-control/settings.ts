@@ -19,8 +19,14 @@ export function readSlowControlSettings(env: Env): SlowControlSettings {
   const stack = readSettings(reader, home);
   const toolsDir = resolve(reader.string('BOARDWALK_TOOLS', join(repositoryRoot, '.boardwalk/tools')));
   const settings: SlowControlSettings = {
-    // Its own gateway takes the place of the other demo.
-    stack: { ...stack, toolsDir, demo: false },
+    stack: {
+      ...stack,
+      toolsDir,
+      // Its own gateway takes the place of the other demo.
+      demo: false,
+      // Whoever controls something wants to see within a second what it does.
+      env: { BOARDWALK_BATCH_INTERVAL_MS: '1000' },
+    },
     mqttPort: port('BOARDWALK_MQTT_PORT', 1883),
     influxPort: port('BOARDWALK_INFLUX_PORT', 8086),
     influxRpcPort: port('BOARDWALK_INFLUX_RPC_PORT', 8088),

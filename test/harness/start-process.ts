@@ -9,8 +9,8 @@ export interface StartProcess {
   child: ChildProcess;
   /** All that it printed, both streams. */
   output(): string;
-  /** Resolves at the line that says all is up. */
-  ready(): Promise<void>;
+  /** Resolves at the line that says all is up; `timeoutMs` 90,000 when left out. */
+  ready(timeoutMs?: number): Promise<void>;
   /** Resolves with the exit code, or the signal's name. */
   ended: Promise<number | string>;
 }
@@ -47,11 +47,11 @@ export function runBin(script: string, env: StackEnv): StartProcess {
   return {
     child,
     output: () => text,
-    async ready() {
+    async ready(timeoutMs = 90_000) {
       const end = await Promise.race([
         ended,
         until('the line that says all is up', () => text.includes('Boardwalk is ready: '), {
-          timeoutMs: 90_000,
+          timeoutMs,
         }),
       ]);
       if (end !== true) throw new Error(`it ended (${end}):\n${text}`);
