@@ -47,6 +47,9 @@ describe('README tour', () => {
     expect(output).toContain('system/cpu');
     expect(output).toContain('"ackedSeq"');
     expect(output).toContain('"hello"');
+    expect(output).toContain('"outcome":"held"');
+    expect(output).toContain('"outcome":"duplicate"');
+    expect(output).toMatch(/"hop":"gateway".*"balanced":true/);
     expect(output).toMatch(/event: presence\n(?:.*\n)*data: .*"status":"offline"/);
     expect(output).toContain('"code":"board-offline"');
     expect(output).toMatch(/"reason":"board-offline","text":"[^"]*my-gateway/);
