@@ -3,13 +3,14 @@
  * fault reported at once. What the server decides (intervals) is not here.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { dirname, extname, join, resolve } from 'node:path';
 import { messageOf } from '../common/runtime/app-error.ts';
 import { ConfigError } from '../common/runtime/config.ts';
 import type { JsonObject } from '../common/runtime/guards.ts';
 import type { LogLevel } from '../common/runtime/logger.ts';
 import type { Connectivity } from '../common/wamp/agent-procedures.ts';
 import { checkSchema, type SchemaFault } from '../common/wamp/schema-check.ts';
+import { filePrefix } from './intake/decoders/file.ts';
 import { checkRules } from './intake/rules.ts';
 import { checkPatterns, withDefaults } from './schema-defaults.ts';
 import { settingsSchema, spoolSchema } from './settings-schema.ts';
@@ -30,11 +31,23 @@ export async function loadSettings(stateDir: string, named?: string): Promise<Ag
   const path = named ?? fileNames.map((name) => join(stateDir, name)).find((each) => existsSync(each));
   if (path === undefined) return parseSettings({});
   try {
-    return parseSettings(await parseFile(path, readFileSync(path, 'utf8')));
+    const settings = parseSettings(await parseFile(path, readFileSync(path, 'utf8')));
+    return { ...settings, sources: settings.sources.map((each) => withPaths(each, dirname(path))) };
   } catch (error) {
     const faults = error instanceof ConfigError ? error.faults : [messageOf(error)];
     throw new ConfigError(faults.map((fault) => `${path}: ${fault}`));
   }
+}
+
+/** Decoders that are files are found from where the settings are. */
+function withPaths(source: SourceSettings, folder: string): SourceSettings {
+  if (!source.rules?.some(({ decoder }) => decoder.startsWith(filePrefix))) return source;
+  const rules = source.rules.map((rule) =>
+    rule.decoder.startsWith(filePrefix)
+      ? { ...rule, decoder: filePrefix + resolve(folder, rule.decoder.slice(filePrefix.length)) }
+      : rule,
+  );
+  return { ...source, rules };
 }
 
 async function parseFile(path: string, content: string): Promise<unknown> {

@@ -11,6 +11,7 @@ import { type Arrival, apply } from './apply.ts';
 import { createCounts } from './counts.ts';
 import type { DeadLetter, LetterTotals } from './dead-letters.ts';
 import { applyDecisions } from './decisions.ts';
+import type { SlowDecoder } from './decoders/file.ts';
 import { reportOf } from './devices.ts';
 import type { Draft } from './draft.ts';
 import { createLetterBox, type LetterBox } from './letter-box.ts';
@@ -122,6 +123,8 @@ export function createIntake(options: IntakeOptions): AgentIntake {
     });
   }
 
+  const saySlow = createSaySlow(logger, clock);
+
   function getDoor(name: string): Door {
     const door = doors.get(name);
     if (!door) throw new Error(`the intake has no source '${name}'`);
@@ -154,7 +157,7 @@ export function createIntake(options: IntakeOptions): AgentIntake {
       if (known && !known.equals(key)) faults.push(`'${module}' has another key at another source`);
       keys.set(module, key);
     }
-    const findRule = collectFaults(() => compileRules(settings.rules), faults);
+    const findRule = collectFaults(() => compileRules(settings.rules, saySlow), faults);
     if (faults.length > 0 || !findRule)
       throw new ConfigError(faults.map((fault) => `source '${settings.name}': ${fault}`));
     const door: Door = { kind, settings, prepare: createPrepare(findRule) };
@@ -211,6 +214,20 @@ export function createIntake(options: IntakeOptions): AgentIntake {
       await release();
     },
     letters: createLetterBox({ worker, applyAgain }),
+  };
+}
+
+/** At most once a minute per decoder: each message of a slow one is slow. */
+function createSaySlow(logger: Logger, clock: Clock): (slow: SlowDecoder) => void {
+  const saidMs = new Map<string, number>();
+  return ({ decoder, tookMs, count }) => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - (saidMs.get(decoder) ?? Number.NEGATIVE_INFINITY) < 60_000) return;
+    saidMs.set(decoder, nowMs);
+    logger.warn(
+      { decoder, tookMs: Math.round(tookMs), count },
+      'a decoder takes long: everything else waits for it',
+    );
   };
 }
 

@@ -1,10 +1,12 @@
 /** The rules of a source: which decoder a message goes to, by its topic or path. Compiled once, at the start. */
+import { messageOf } from '../../common/runtime/app-error.ts';
 import { ConfigError } from '../../common/runtime/config.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import { checkSchema, type SchemaFault } from '../../common/wamp/schema-check.ts';
 import { checkPatterns, withDefaults } from '../schema-defaults.ts';
 import type { DecoderKind } from './decoders/decoder-kind.ts';
 import { decoderKinds, findDecoderKind } from './decoders/decoders.ts';
+import { filePrefix, loadFileDecoder, type SlowDecoder } from './decoders/file.ts';
 import { compilePattern, type Pattern } from './pattern.ts';
 import type { Decoder, RuleSettings } from './types.ts';
 
@@ -24,10 +26,13 @@ interface Compiled {
   decode: Decoder;
 }
 
-/** Throws ConfigError with every fault; pointers begin at the source. */
-export function compileRules(rules: readonly RuleSettings[]): FindRule {
+/**
+ * Throws ConfigError with every fault; pointers begin at the source. Loads the decoders that are
+ * files; `onSlow` hears of messages that one of them takes long for.
+ */
+export function compileRules(rules: readonly RuleSettings[], onSlow?: (slow: SlowDecoder) => void): FindRule {
   const faults: SchemaFault[] = [];
-  const compiled = rules.map((rule, index) => compileRule(rule, `/rules/${index}`, faults));
+  const compiled = rules.map((rule, index) => compileRule(rule, `/rules/${index}`, faults, onSlow));
   if (faults.length > 0) throw new ConfigError(faults.map(({ pointer, message }) => `${pointer} ${message}`));
   return (path) => {
     for (const each of compiled) {
@@ -44,15 +49,23 @@ export function checkRules(rules: readonly RuleSettings[], pointer: string): Sch
   for (const [index, rule] of rules.entries()) {
     const at = `${pointer}/rules/${index}`;
     findPattern(rule, at, faults);
-    const kind = findKind(rule, at, faults);
+    // Files are looked at when the source is made: settings are checked elsewhere, too.
+    const kind = rule.decoder.startsWith(filePrefix) ? undefined : findKind(rule, at, faults);
     if (kind) checkOptions(kind, rule, at, faults);
   }
   return faults;
 }
 
-function compileRule(rule: RuleSettings, pointer: string, faults: SchemaFault[]): Compiled | undefined {
+function compileRule(
+  rule: RuleSettings,
+  pointer: string,
+  faults: SchemaFault[],
+  onSlow?: (slow: SlowDecoder) => void,
+): Compiled | undefined {
   const pattern = findPattern(rule, pointer, faults);
-  const kind = findKind(rule, pointer, faults);
+  const kind = rule.decoder.startsWith(filePrefix)
+    ? findFile(rule, pointer, faults, onSlow)
+    : findKind(rule, pointer, faults);
   if (!pattern || !kind || !checkOptions(kind, rule, pointer, faults)) return undefined;
   const options = withDefaults(kind.options, rule.options ?? {}) as JsonObject;
   return { rule: { ...rule, options }, pattern, decode: kind.decode };
@@ -73,8 +86,25 @@ function findKind(
   const kind = findDecoderKind(decoder);
   if (kind) return kind;
   const names = decoderKinds.map((each) => each.name).join(', ');
-  faults.push({ pointer: `${pointer}/decoder`, message: `must be one of ${names}; not '${decoder}'` });
+  faults.push({
+    pointer: `${pointer}/decoder`,
+    message: `must be one of ${names} or file:<path>; not '${decoder}'`,
+  });
   return undefined;
+}
+
+function findFile(
+  { decoder }: RuleSettings,
+  pointer: string,
+  faults: SchemaFault[],
+  onSlow?: (slow: SlowDecoder) => void,
+): DecoderKind | undefined {
+  try {
+    return loadFileDecoder(decoder, onSlow);
+  } catch (error) {
+    faults.push({ pointer: `${pointer}/decoder`, message: messageOf(error) });
+    return undefined;
+  }
 }
 
 /** Whether they are well. */

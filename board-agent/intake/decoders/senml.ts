@@ -1,0 +1,116 @@
+/**
+ * SenML packs (RFC 8428), resolved: base values added, relative times made absolute. A name is cut
+ * at its last `/` or `:` into module and measurement; a name without is a measurement, and
+ * `urn:dev:<kind>:<id>` alone is a module. Slashes in a module become dots.
+ */
+import type { JsonObject } from '../../../common/runtime/guards.ts';
+import type { Decoded, DecodedReading } from '../types.ts';
+import { decoderLimits, undecodable } from './decoder-kind.ts';
+import { checkTime } from './times.ts';
+
+interface Base {
+  name: string;
+  time: number;
+  unit?: string;
+  value: number;
+  sum: number;
+}
+
+/** 10 is the RFC's version; 26 adds secondary units (RFC 9100), which are kept as they are. */
+const versions = [10, 26];
+/** Times below are relative to now, in seconds (RFC 8428, section 4.5.3). */
+const absoluteFrom = 2 ** 28;
+const namePattern = /^[A-Za-z0-9/][A-Za-z0-9/:._-]*$/;
+const known = ['bn', 'bt', 'bu', 'bv', 'bs', 'bver', 'n', 'u', 'v', 'vs', 'vb', 'vd', 's', 't', 'ut'];
+
+/** Records with the labels of SenML-JSON. */
+export function resolveSenml(pack: unknown, receivedAt: number): Decoded {
+  if (!Array.isArray(pack)) throw undecodable('a SenML pack must be a list of records');
+  const base: Base = { name: '', time: 0, value: 0, sum: 0 };
+  const readings: DecodedReading[] = [];
+  for (const [index, record] of pack.entries()) {
+    const at = `record ${index}`;
+    if (typeof record !== 'object' || record === null || Array.isArray(record))
+      throw undecodable(`${at} must be a map`);
+    takeBases(record as JsonObject, base, at);
+    readings.push(...resolveRecord(record as JsonObject, base, at, receivedAt));
+    if (readings.length > decoderLimits.readings)
+      throw undecodable(`the message has more than ${decoderLimits.readings} readings`);
+  }
+  return { readings };
+}
+
+function takeBases(record: JsonObject, base: Base, at: string): void {
+  // Their absence from the list of what is known is the whole point of such labels.
+  const must = Object.keys(record).find((label) => label.endsWith('_') && !known.includes(label));
+  if (must !== undefined) throw undecodable(`${at}: '${must.slice(0, 60)}' must be understood, and is not`);
+  const { bver, bn, bt, bu, bv, bs } = record;
+  if (bver !== undefined && !versions.includes(bver as number))
+    throw undecodable(`${at}: version ${String(bver).slice(0, 20)} is not known`);
+  if (bn !== undefined) base.name = asText(bn, `${at}: bn`);
+  if (bt !== undefined) base.time = asFinite(bt, `${at}: bt`);
+  if (bu !== undefined) base.unit = asText(bu, `${at}: bu`);
+  if (bv !== undefined) base.value = asFinite(bv, `${at}: bv`);
+  if (bs !== undefined) base.sum = asFinite(bs, `${at}: bs`);
+}
+
+function resolveRecord(record: JsonObject, base: Base, at: string, receivedAt: number): DecodedReading[] {
+  const { n, u, t, s } = record;
+  const value = readValue(record, base, at);
+  const isBaseOnly = n === undefined && u === undefined && t === undefined;
+  if (value === undefined && s === undefined) {
+    if (isBaseOnly) return [];
+    throw undecodable(`${at} has neither a value nor a sum`);
+  }
+  const name = splitName(base.name + (n === undefined ? '' : asText(n, `${at}: n`)), at);
+  const unit = u === undefined ? base.unit : asText(u, `${at}: u`);
+  const time = base.time + (t === undefined ? 0 : asFinite(t, `${at}: t`));
+  const when =
+    time >= absoluteFrom ? checkTime(time * 1000, `${at}: its time`) : Math.round(receivedAt + time * 1000);
+  const common = { ...(name.module !== undefined && { module: name.module }), at: when };
+  const readings: DecodedReading[] = [];
+  if (value !== undefined)
+    readings.push({ ...common, measurement: name.measurement, value, ...(unit !== undefined && { unit }) });
+  if (s !== undefined)
+    readings.push({
+      ...common,
+      measurement: name.measurement === '' ? 'sum' : `${name.measurement}.sum`,
+      value: base.sum + asFinite(s, `${at}: s`),
+      // The sum is over time: in the unit times seconds.
+      ...(unit !== undefined && { unit: `${unit}.s` }),
+    });
+  return readings;
+}
+
+function readValue(record: JsonObject, base: Base, at: string): DecodedReading['value'] | undefined {
+  const given = ['v', 'vs', 'vb', 'vd'].filter((label) => record[label] !== undefined);
+  if (given.length > 1) throw undecodable(`${at} has more than one value (${given.join(', ')})`);
+  const { v, vs, vb, vd } = record;
+  if (v !== undefined) return base.value + asFinite(v, `${at}: v`);
+  if (vs !== undefined) return asText(vs, `${at}: vs`);
+  if (vd !== undefined) return asText(vd, `${at}: vd`);
+  if (vb === undefined || typeof vb === 'boolean') return vb;
+  throw undecodable(`${at}: vb must be true or false`);
+}
+
+function splitName(full: string, at: string): { module?: string; measurement: string } {
+  if (full === '') throw undecodable(`${at} has no name`);
+  if (full.length > 250 || !namePattern.test(full))
+    throw undecodable(`${at}: '${full.slice(0, 60)}' is no SenML name`);
+  const name = full.replace(/^\/+/, '');
+  if (/^urn:dev:[a-z]+:[^:/]+[:/]?$/.test(name))
+    return { module: name.replace(/[:/]$/, ''), measurement: '' };
+  const cut = Math.max(name.lastIndexOf('/'), name.lastIndexOf(':'));
+  if (cut < 0) return { measurement: name };
+  return { module: name.slice(0, cut).replaceAll('/', '.'), measurement: name.slice(cut + 1) };
+}
+
+function asFinite(value: unknown, field: string): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw undecodable(`${field} must be a finite number`);
+}
+
+function asText(value: unknown, field: string): string {
+  if (typeof value === 'string') return value;
+  throw undecodable(`${field} must be a text`);
+}
