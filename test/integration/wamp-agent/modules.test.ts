@@ -31,7 +31,7 @@ let session: RawSession;
 
 beforeAll(async () => {
   fixture = await startFixture();
-});
+}, 180_000);
 afterAll(() => fixture?.stop());
 
 beforeEach(async () => {
