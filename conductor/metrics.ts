@@ -24,6 +24,8 @@ export interface ConductorMetrics {
   /** How far the outboxes of webhooks are behind the events. */
   webhookLagSeconds: Gauge;
   alarms: AlarmMetrics;
+  /** What became of everything that came in; counts of FlowCounts, and their difference. */
+  flow: Gauge<'hop' | 'count'>;
 }
 
 export function createMetrics(): ConductorMetrics {
@@ -97,6 +99,12 @@ export function createMetrics(): ConductorMetrics {
       registers,
     }),
     alarms: createAlarmMetrics(registers),
+    flow: new Gauge({
+      name: 'boardwalk_flow',
+      help: 'received = stored + duplicate + rejected + waiting at each hop, as of the last run here',
+      labelNames: ['hop', 'count'],
+      registers,
+    }),
     scheduleRuns: new Counter({
       name: 'boardwalk_schedule_runs_total',
       help: 'Due times of schedules that this conductor dealt with',

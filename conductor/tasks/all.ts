@@ -10,6 +10,7 @@ import { createFanOut } from '../webhooks/fan-out.ts';
 import { limitOutboxes } from '../webhooks/limit-outboxes.ts';
 import { clearExpired } from './cleanup.ts';
 import { clearDeletedBoards } from './deleted-boards.ts';
+import { watchFlow } from './flow.ts';
 import { endLapsedSessions } from './heartbeats.ts';
 import { checkLiveness } from './liveness.ts';
 import { trimArtifacts, trimOperations } from './operation-retention.ts';
@@ -24,7 +25,10 @@ const minute = 60 * second;
 
 export interface TaskParts {
   rules: Rules;
-  metrics: Pick<ConductorMetrics, 'dirtyHours' | 'partitionDaysAhead' | 'scheduleRuns' | 'webhookLagSeconds'>;
+  metrics: Pick<
+    ConductorMetrics,
+    'dirtyHours' | 'partitionDaysAhead' | 'scheduleRuns' | 'webhookLagSeconds' | 'flow'
+  >;
   /** Outboxes of webhooks have got something to send. */
   onDeliveries: () => void;
   quotas: QuotaLimits;
@@ -67,6 +71,7 @@ export function createTasks(parts: TaskParts): readonly Task[] {
     { name: 'cleanup', everyMs: minute, run: (context) => clearExpired(context, rules) },
     { name: 'operation-retention', everyMs: 10 * minute, run: (context) => trimOperations(context, rules) },
     { name: 'artifacts', everyMs: 10 * minute, run: (context) => trimArtifacts(context, artifacts) },
+    { name: 'flow', everyMs: 30 * second, run: (context) => watchFlow(context, metrics) },
     { name: 'deleted-boards', everyMs: 5 * minute, run: clearDeletedBoards },
     { name: 'retention', everyMs: 10 * minute, run: (context) => trimStreams(context, rules) },
     { name: 'partitions', everyMs: 60 * minute, run: (context) => keepPartitions(context, rules, metrics) },

@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, type Database } from '../../../common/db/database.ts';
 import { createLogger } from '../../../common/runtime/logger.ts';
 import type { ReadingTuple, StreamDeclaration } from '../../../common/wamp/readings.ts';
+import { createMetrics } from '../../../conductor/metrics.ts';
+import { watchFlow } from '../../../conductor/tasks/flow.ts';
 import { createBacklogs } from '../../../wamp-agent/presence/backlogs.ts';
 import { startTestApi, type TestApi } from '../../harness/api.ts';
 import { openSpool } from '../readings-query-support.ts';
@@ -94,6 +96,15 @@ describe('the flow', () => {
       { hop: 'gateway', balanced: false, difference: 4 },
       { hop: 'spool', balanced: false, difference: 1 },
     ]);
+
+    const metrics = createMetrics();
+    const said: object[] = [];
+    const log = { ...logger, error: (fields: object) => void said.push(fields) };
+    expect(await watchFlow({ database, logger: log }, metrics)).toEqual({ gateway: 4, spool: 1 });
+    expect(said).toMatchObject([{ hop: 'gateway' }, { hop: 'spool' }]);
+    const text = await metrics.registry.metrics();
+    expect(text).toContain('boardwalk_flow{hop="gateway",count="difference"} 4');
+    expect(text).toMatch(/boardwalk_flow\{hop="spool",count="stored"\} \d+/);
   });
 
   it('is empty for a tenant without boards, and hidden from others', async () => {
