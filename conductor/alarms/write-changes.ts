@@ -78,7 +78,7 @@ interface Run extends WriteOptions {
 /** Transition by transition; answers with the id of the alarm that is open after them. */
 async function follow(manager: EntityManager, { watched, step }: Change, run: Run): Promise<string | null> {
   let alarm = watched.alarmId === null ? undefined : run.alarms.get(watched.alarmId);
-  let hasActed = false;
+  let acted: Acted | undefined;
   for (const transition of step.transitions) {
     if (transition.kind === 'raise') {
       const boardName = run.names.get(watched.boardUuid);
@@ -94,9 +94,10 @@ async function follow(manager: EntityManager, { watched, step }: Change, run: Ru
       run.written.cleared += 1;
     }
     // What comes again within one evaluation is the same matter: one operation is enough.
-    if (watched.rule.action?.on === transition.kind && !hasActed) {
-      hasActed = true;
-      await act(manager, watched, alarm, run);
+    if (watched.rule.action?.on === transition.kind) {
+      acted ??= await act(manager, watched, alarm, run);
+      alarm.row = { ...alarm.row, ...acted };
+      alarm.isChanged = true;
     }
     run.events.push(eventOf(alarm.row, transition));
     if (transition.kind === 'clear') alarm = undefined;
@@ -104,15 +105,21 @@ async function follow(manager: EntityManager, { watched, step }: Change, run: Ru
   return alarm?.row.id ?? null;
 }
 
-async function act(manager: EntityManager, { rule }: Watched, alarm: OpenAlarm, run: Run): Promise<void> {
+type Acted = Pick<AlarmRow, 'operationId' | 'actionError'>;
+
+async function act(
+  manager: EntityManager,
+  { rule }: Watched,
+  alarm: OpenAlarm,
+  run: Run,
+): Promise<Acted | undefined> {
   const { action } = rule;
-  if (!action) return;
+  if (!action) return undefined;
   const { now, quotas } = run;
   const started = await startAction(manager, { rule, action, alarm: alarm.row, now, quotas });
-  alarm.row = { ...alarm.row, operationId: started.operationId, actionError: started.error };
-  alarm.isChanged = true;
   run.events.push(...started.events);
   if (started.operationId !== null) run.written.boards.push(started.board);
+  return { operationId: started.operationId, actionError: started.error };
 }
 
 function newAlarm(watched: Watched, transition: Transition, boardName: string, now: number): OpenAlarm {

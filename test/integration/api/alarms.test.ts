@@ -368,6 +368,29 @@ describe('an alarm', () => {
     });
   });
 
+  it('is told as an event of its own type, and webhooks may ask for it', async () => {
+    const id = await alarm(tenant, board);
+    const abort = new AbortController();
+    const response = await fetch(`${api.url}/v1/events?types=alarm`, {
+      signal: abort.signal,
+      headers: { authorization: `Bearer ${manager}` },
+    });
+    await call('POST', `/v1/alarms/${id}/acknowledge`, { comment: 'seen' });
+    const decoder = new TextDecoder();
+    let text = '';
+    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+      text += decoder.decode(chunk, { stream: true });
+      if (/event: alarm\n(?:.*\n)*?\n/.test(text)) break;
+    }
+    abort.abort();
+    expect(text).toContain(`"alarm":"${id}"`);
+    expect(text).toContain('"change":"acknowledged"');
+    const { token } = await api.rows.key(tenant);
+    const webhook = { name: 'pager', url: 'https://1.1.1.1/', types: ['alarm'] };
+    const made = await api.request(`/v1/tenants/${tenant}/webhooks`, { token, body: webhook });
+    expect(made.status, made.text).toBe(201);
+  });
+
   it('is acknowledged without a body', async () => {
     const id = await alarm(tenant, board);
     expect((await call('POST', `/v1/alarms/${id}/acknowledge`)).body).toMatchObject({

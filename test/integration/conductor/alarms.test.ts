@@ -1,9 +1,15 @@
 /** Alarms are raised and cleared by what is stored: soon, once, whoever evaluates and whatever is killed. */
+import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../../../common/db/database.ts';
+import { createConsumerMemory } from '../../../wamp-agent/ingest/consumers.ts';
+import { createIngest } from '../../../wamp-agent/ingest/ingest.ts';
+import { createNewestAt } from '../../../wamp-agent/ingest/newest-at.ts';
+import { createMetrics } from '../../../wamp-agent/metrics.ts';
 import { until } from '../../harness/until.ts';
 import { type AlarmFixture, type AlarmRecord, openAlarmFixture, type TestStream } from './alarms-support.ts';
+import { silent } from './support.ts';
 
 let db: AlarmFixture;
 let tenant: string;
@@ -59,6 +65,57 @@ describe('an alarm', () => {
     expect(Math.max(...delays)).toBeLessThan(1000);
     expect(await db.alarms(rule)).toHaveLength(5);
     expect(await db.changes(rule)).toEqual(Array.from({ length: 5 }, () => ['raised', 'cleared']).flat());
+  });
+
+  it('comes of what a wamp-agent stores, a fraction of a second after the acknowledgement', async () => {
+    const rule = await db.rule(tenant, { stream: 'lab/level', condition: { above: { threshold: 50 } } });
+    const conductor = db.start();
+    const newestAt = createNewestAt(db.database, silent);
+    await newestAt.refresh();
+    const consumers = createConsumerMemory(db.database, silent);
+    await consumers.refresh();
+    const ingest = createIngest({
+      database: db.database,
+      newestAt,
+      metrics: createMetrics(),
+      logger: silent,
+      consumersOf: consumers.of,
+      // Over HTTP in a running installation.
+      onOutbox: () => conductor.wake(),
+    });
+    try {
+      const epoch = randomUUID();
+      const delays: number[] = [];
+      for (let from = 1; from <= 20; from += 1) {
+        const isHigh = from % 2 === 1;
+        await ingest.append(
+          { uuid: board, tenantId: tenant },
+          {
+            epoch,
+            from,
+            streams: [{ name: 'lab/level', type: 'number', unit: 'm' }],
+            readings: [[0, Date.now(), isHigh ? 60 : 40]],
+          },
+        );
+        const storedAt = performance.now();
+        const open = 'SELECT COUNT(*) FROM alarms WHERE rule_id = ? AND open = 1';
+        await until(
+          'the alarm is as the level',
+          async () => (Number(await db.value(open, [rule])) === 1) === isHigh,
+          {
+            everyMs: 5,
+          },
+        );
+        delays.push(performance.now() - storedAt);
+      }
+      expect(Math.max(...delays)).toBeLessThan(1000);
+      const inOrder = delays.sort((left, right) => left - right);
+      expect(inOrder[10]).toBeLessThan(500);
+      expect(await db.alarms(rule)).toHaveLength(10);
+    } finally {
+      await ingest.stop();
+      await consumers.stop();
+    }
   });
 
   it('has its values, its peak and its evidence', async () => {

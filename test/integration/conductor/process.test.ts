@@ -158,6 +158,45 @@ describe('conductor processes', () => {
     }
   });
 
+  it('raise each alarm once, and its operation, while they are killed one after the other', async () => {
+    const alarms = await openAlarmFixture();
+    try {
+      const tenant = await alarms.rows.tenant();
+      const board = await alarms.rows.board(tenant, 'gw-1');
+      const action = { procedure: 'hv.switch', kwargs: { on: false }, deadlineSeconds: 86_400 };
+      const rule = await alarms.rule(tenant, { action });
+      const stream = await alarms.stream(board);
+      const at = Date.now() - 600_000;
+      let running = await startConductor({ DATABASE_URL: alarms.url });
+      for (let index = 0; index < 60; index += 1) {
+        await stream.add([at + index * 2000, 120], [at + index * 2000 + 1000, 20]);
+        if (index % 20 !== 19) continue;
+        // In the middle of whatever it does.
+        running.child.kill('SIGKILL');
+        running = await startConductor({ DATABASE_URL: alarms.url });
+      }
+      await until('all is evaluated', async () => (await alarms.waiting()) === 0, { timeoutMs: 30_000 });
+      const raised = await alarms.alarms(rule);
+      expect(raised.map(({ since, state }) => [since, state])).toEqual(
+        Array.from({ length: 60 }, (_, index) => [at + index * 2000, 'cleared']),
+      );
+      expect(await alarms.changes(rule)).toHaveLength(120);
+      const operations = await alarms.all<{ id: string }>('SELECT id FROM operations WHERE tenant_id = ?', [
+        tenant,
+      ]);
+      expect(new Set(raised.map(({ operation_id }) => operation_id))).toEqual(
+        new Set(operations.map(({ id }) => id)),
+      );
+      expect(operations.length).toBeGreaterThan(0);
+    } finally {
+      for (const child of children.splice(0)) {
+        child.kill('SIGKILL');
+        if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+      }
+      await alarms.close();
+    }
+  }, 60_000);
+
   it('name every fault of their configuration and exit with 78', async () => {
     const child = spawn(process.execPath, ['conductor/main.ts'], {
       env: { ...process.env, DATABASE_URL: '', BOARDWALK_RETENTION_DAYS: '0', BOARDWALK_AUDIT_DAYS: 'x' },
