@@ -91,6 +91,7 @@ function post(body: object, path = '/r'): Promise<{ outcome?: string } | undefin
   });
 }
 
+const isOnServer = (value: number) => server.readings.some((each) => each.value === value);
 const listens = () => post({}, '/nowhere');
 
 describe('the intake of a running agent', () => {
@@ -151,6 +152,7 @@ describe('the intake of a running agent', () => {
     await until('the reading', () => server.readings.length === 1);
     expect(server.readings).toMatchObject([{ stream: 'n1/v', value: 1 }]);
     expect(await post({ device: 'n1', seq: 2, data: { v: 2 } })).toMatchObject({ outcome: 'stored' });
+    await until('the next', () => isOnServer(2));
   });
 
   it('shows and replays dead letters, from afar, on the host, and with no agent running', async () => {
@@ -194,9 +196,9 @@ describe('the intake of a running agent', () => {
       stdout: '1 stored, 0 duplicate, 0 held, 0 dead\n',
     });
     start(['run']);
-    await until('the reading', () => server.readings.length === 1);
+    await until('the reading', () => isOnServer(1));
     expect((await run(['dead-letters', 'replay', '--reason', 'unmatched'])).stdout).toMatch(/^1 stored/);
-    await until('the other', () => server.readings.length === 2);
+    await until('the other', () => isOnServer(2));
     expect((await run(['dead-letters', 'drop', '--all'])).exitCode).toBe(0);
     expect((await run(['dead-letters', 'list'])).stdout).toBe('0 dead letters\n');
   }, 60_000);
