@@ -72,14 +72,17 @@ export async function createInfluxSink(
   tenant: string,
   influx: { port: number; password: string },
 ): Promise<void> {
-  const path = `/v1/sinks/${sinkName}`;
-  const settings = {
-    url: `http://127.0.0.1:${influx.port}`,
-    api: 'v1',
-    database: influxDatabase,
-    username: influxUser,
-    password: influx.password,
-  };
-  if (await api.find(path)) return;
-  await api.request('POST', '/v1/sinks', { tenant, name: sinkName, kind: 'influx', settings });
+  if (await api.find(`/v1/sinks/${sinkName}`)) return;
+  await api.request('POST', '/v1/sinks', {
+    tenant,
+    name: sinkName,
+    kind: 'influx',
+    settings: {
+      api: 'v1',
+      url: `http://127.0.0.1:${influx.port}`,
+      database: influxDatabase,
+      username: influxUser,
+    },
+    secrets: { password: influx.password },
+  });
 }

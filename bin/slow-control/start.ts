@@ -91,10 +91,11 @@ async function startNeighbours(context: Context): Promise<Pick<SlowControl, 'nod
   const { wampUrl, tenant, apiUrl } = admin;
   const gateway = { home, wampUrl, tenant, api, mqttPort, passwordFile: passwordFiles.gateway, signal };
   const gatewayPart = await createSlowControlGateway(gateway);
+  // Before the first reading comes.
   await acceptSensor(api);
-  await stack.start(gatewayPart);
   await createInfluxSink(api, tenant, influx);
   await createInterlock(api, tenant);
+  await stack.start(gatewayPart);
   await deployFlows(editor, { apiUrl, apiKey: await nodeRedKey(api, admin, home) });
   return {
     nodeRed: { url: `http://127.0.0.1:${nodeRedPort}`, password: secrets.nodeRed },
