@@ -37,10 +37,12 @@ export function runDevice({ name, step, command, status }: Device): void {
     });
 
   let steppedAt = performance.now();
-  function tick(): void {
+  function passTime(): void {
     const now = performance.now();
     step((now - steppedAt) / 1_000);
     steppedAt = now;
+  }
+  function publishStatus(): void {
     // What was not sent while the broker was away is of no use later.
     if (client.connected) publish(`/${name}/status`, status());
   }
@@ -54,8 +56,9 @@ export function runDevice({ name, step, command, status }: Device): void {
     };
     try {
       if (more.length > 0) throw new Refusal('unknown-command', 'a command is <command>/<channel>');
+      passTime();
       command(commandName, channel, text);
-      tick();
+      publishStatus();
       answer({ ok: true });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
@@ -77,7 +80,10 @@ export function runDevice({ name, step, command, status }: Device): void {
   });
   client.on('error', (error) => console.error(`${name}: ${error.message}`));
   client.on('message', take);
-  const timer = setInterval(tick, statusEveryMs);
+  const timer = setInterval(() => {
+    passTime();
+    publishStatus();
+  }, statusEveryMs);
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.on(signal, () => {
       clearInterval(timer);
