@@ -1,7 +1,14 @@
 /** From a device that nobody knows to its decision: board, router, wamp-agent, database and api together. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { findFreePort } from '../../bin/stack/ports.ts';
 import type { ModuleReport, ModuleState, ModulesAnswer } from '../../common/wamp/modules.ts';
 import { agentUris, reservedProcedures } from '../../common/wamp/uris.ts';
+import { runAgent } from '../harness/test-board.ts';
+import { repositoryRoot } from '../harness/tools.ts';
 import { until } from '../harness/until.ts';
 import { createRows, type RunningApi, relayKey, startApi } from './rpc-support.ts';
 import {
@@ -10,6 +17,7 @@ import {
   joinBoard,
   type SeededBoard,
   seedBoard,
+  seedCode,
   seedTenant,
   startFixture,
 } from './wamp-agent/fixture.ts';
@@ -117,3 +125,80 @@ it('a device waits at the door, is let in and forgotten, and the board knows eac
   );
   expect(events.map(({ payload }) => payload.change)).toEqual(['discovered', 'accepted', 'forgotten']);
 });
+
+it('a real gateway holds what a device sends, and gives it all once the device is let in', async () => {
+  const gateway = await seedBoard(fixture, tenantId);
+  await ask('PATCH', `/v1/tenants/${tenantId}`, { unknownDevices: 'quarantine' });
+  const state = await mkdtemp(join(tmpdir(), 'boardwalk-gateway-'));
+  const port = await findFreePort();
+  const settings = {
+    sources: [
+      {
+        kind: 'http',
+        name: 'field',
+        port,
+        rules: [{ match: 'r', decoder: 'json', options: { device: 'device', seq: 'seq' } }],
+      },
+    ],
+  };
+  await writeFile(join(state, 'settings.json'), JSON.stringify(settings));
+  const code = await seedCode(fixture, gateway.uuid);
+  await runAgent(['enrol', '--state', state, '--url', fixture.router.url, '--code', '-'], code);
+  const log = await open(join(state, 'agent.log'), 'a');
+  const agent: ChildProcess = spawn(join(repositoryRoot, 'bin/boardwalk-agent'), ['run', '--state', state], {
+    stdio: ['ignore', log.fd, log.fd],
+  });
+  try {
+    const path = `/v1/boards/${gateway.uuid}`;
+    await until('online', async () => (await ask('GET', path)).body.status === 'online', {
+      timeoutMs: 60_000,
+    });
+    const post = (seq: number) =>
+      fetch(`http://127.0.0.1:${port}/r`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ device: 'n9', seq, temp: 20 + seq }),
+      });
+    for (const seq of [1, 2, 4, 2]) expect((await post(seq)).ok).toBe(true);
+    const [waiting] = await until(
+      'the device waits at the door',
+      async () => {
+        const { body } = await ask('GET', `/v1/tenants/${tenantId}/modules?state=quarantined`);
+        return body.items.some((each: { name: string }) => each.name === 'n9') && body.items;
+      },
+      { timeoutMs: 60_000 },
+    );
+    expect(waiting).toMatchObject({ board: gateway.uuid, name: 'n9', origin: 'discovered', source: 'field' });
+    expect((await ask('GET', `${path}/streams`)).body.items).toEqual([]);
+    expect((await ask('PATCH', `${path}/modules/n9`, { state: 'accepted' })).status).toBe(200);
+    await until(
+      'its readings are there',
+      async () => (await ask('GET', `${path}/streams`)).body.items[0]?.count === 3,
+      { timeoutMs: 60_000 },
+    );
+    const module = await until(
+      'the counts are reported',
+      async () => {
+        const { body } = await ask('GET', `${path}/modules/n9`);
+        return body.boardState === 'accepted' && body.sequence.duplicate === 1 && body;
+      },
+      { timeoutMs: 60_000 },
+    );
+    expect(module).toMatchObject({
+      streams: 1,
+      sequence: { received: 3, duplicate: 1, missed: 1, lastSeq: 4, resets: 0 },
+    });
+    const { items } = (await ask('GET', `${path}/sources`)).body;
+    expect(items).toMatchObject([
+      { name: 'field', received: 4, stored: 3, duplicate: 1, waiting: 0, balanced: true },
+    ]);
+  } catch (error) {
+    throw new Error(await readFile(join(state, 'agent.log'), 'utf8'), { cause: error });
+  } finally {
+    const ended = new Promise<void>((resolve) => void agent.once('exit', () => resolve()));
+    agent.kill('SIGTERM');
+    await ended;
+    await log.close();
+    await rm(state, { recursive: true, force: true });
+  }
+}, 240_000);
