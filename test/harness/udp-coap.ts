@@ -18,6 +18,8 @@ export interface UdpRequest {
   type?: Extract<MessageType, 'CON' | 'NON'>;
   options?: CoapOption[];
   messageId?: number;
+  /** With the message id the same: the same datagram once more. */
+  token?: Buffer;
   /** One transmission only; after that it is silent, default 10 s. */
   timeoutMs?: number;
 }
@@ -60,17 +62,9 @@ export async function openUdpCoap(port: number, address = '127.0.0.1'): Promise<
   return {
     others,
     send,
-    request({
-      path,
-      payload = '',
-      code = '0.02',
-      type = 'CON',
-      options = [],
-      messageId,
-      timeoutMs = 10_000,
-    }) {
-      const token = Buffer.alloc(4);
-      token.writeUInt32BE(nextToken);
+    request(request) {
+      const { path, payload = '', code = '0.02', type = 'CON', options = [], messageId } = request;
+      const { token = numbered(nextToken), timeoutMs = 10_000 } = request;
       nextToken += 1;
       nextId = (nextId + 1) & 0xffff;
       const segments = path.split('/').map((each) => ({ name: 'Uri-Path', value: Buffer.from(each) }));
@@ -100,6 +94,12 @@ export async function openUdpCoap(port: number, address = '127.0.0.1'): Promise<
     },
     close: () => new Promise((closed) => socket.close(() => closed())),
   };
+}
+
+function numbered(number: number): Buffer {
+  const token = Buffer.alloc(4);
+  token.writeUInt32BE(number);
+  return token;
 }
 
 /** Free on IPv6 and IPv4 at the moment. */

@@ -6,7 +6,8 @@ import type { CoapResponse } from './exchanges.ts';
 import { type CoapOption, uintValue } from './packet.ts';
 
 const jsonFormat: CoapOption = { name: 'Content-Format', value: uintValue(contentFormats.json) };
-const ok = Buffer.from('{"status":"ok"}');
+/** One for all: answers are remembered for repetitions. */
+const ok: CoapResponse = { code: '2.04', options: [jsonFormat], payload: Buffer.from('{"status":"ok"}') };
 
 export function responseOf(outcome: IntakeOutcome, maxBytes: number): CoapResponse {
   switch (outcome.status) {
@@ -14,7 +15,7 @@ export function responseOf(outcome: IntakeOutcome, maxBytes: number): CoapRespon
     case 'duplicate':
     case 'held':
     case 'dead':
-      return { code: '2.04', options: [jsonFormat], payload: ok };
+      return ok;
     case 'unavailable':
       return refusal('5.03', 'unavailable', outcome);
     case 'refused':

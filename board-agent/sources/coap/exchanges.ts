@@ -50,18 +50,17 @@ export interface Exchanges {
 export const exchangeLimits = {
   /** Requests under way; more are told to come again. */
   underWay: 1000,
-  /** Repetitions are known for so long (EXCHANGE_LIFETIME), and of so many requests. */
+  /** Repetitions are known for so long (EXCHANGE_LIFETIME), or until twice so many requests came. */
   lifetimeMs: 247_000,
-  remembered: 10_000,
+  remembered: 4000,
   /** The client repeats after 2 s at the earliest. */
   ackAfterMs: 1000,
 } as const;
 
 interface Exchange {
-  since: number;
   acknowledged: boolean;
-  /** To be sent again as it was. */
-  reply?: Buffer;
+  /** For repetitions, once there is one. */
+  response?: CoapResponse;
 }
 
 const busy: CoapResponse = { code: '5.03', options: [{ name: 'Max-Age', value: uintValue(1) }] };
@@ -69,7 +68,10 @@ const warnEveryMs = 60_000;
 
 export function createExchanges(options: ExchangesOptions): Exchanges {
   const { clock, logger, confirmable } = options;
-  const exchanges = new Map<string, Exchange>();
+  /** In two generations: taking single ones out of a large map costs more than they do. */
+  let exchanges = new Map<string, Exchange>();
+  let previous = new Map<string, Exchange>();
+  let turnedMs = clock.monotonicMs();
   let underWay = 0;
   let whenIdle: (() => void)[] = [];
   const malformed = { count: 0, toldAtMs: Number.NEGATIVE_INFINITY };
@@ -104,21 +106,21 @@ export function createExchanges(options: ExchangesOptions): Exchanges {
       return;
     }
     const key = `${peer.key} ${hash('sha256', bytes, 'base64url').slice(0, 22)}`;
-    const known = exchanges.get(key);
+    const known = exchanges.get(key) ?? previous.get(key);
     if (known) repeat(known, message, peer);
     else if (underWay >= exchangeLimits.underWay) peer.send(reply(message, busy));
     else void run({ ...message, peer, transmission: key });
   }
 
-  function repeat(known: Exchange, { type, messageId }: Message, peer: Peer): void {
-    if (type !== 'CON') return;
-    if (known.acknowledged) peer.send(emptyMessage('ACK', messageId));
-    else if (known.reply) peer.send(known.reply);
+  function repeat({ acknowledged, response }: Exchange, message: Message, peer: Peer): void {
+    if (message.type !== 'CON') return;
+    if (acknowledged) peer.send(emptyMessage('ACK', message.messageId));
+    else if (response) peer.send(reply(message, response));
   }
 
   async function run(request: CoapRequest): Promise<void> {
     const { peer, type, messageId, transmission } = request;
-    const exchange: Exchange = { since: clock.monotonicMs(), acknowledged: false };
+    const exchange: Exchange = { acknowledged: false };
     remember(transmission, exchange);
     underWay += 1;
     const acknowledge = () => {
@@ -130,10 +132,8 @@ export function createExchanges(options: ExchangesOptions): Exchanges {
       const response = await answer(request);
       cancelAck?.();
       if (exchange.acknowledged) sendSeparately(request, response);
-      else {
-        exchange.reply = reply(request, response);
-        peer.send(exchange.reply);
-      }
+      else peer.send(reply(request, response));
+      exchange.response = response;
     } catch (error) {
       logger.error({ err: error }, 'an answer could not be written');
     } finally {
@@ -163,10 +163,11 @@ export function createExchanges(options: ExchangesOptions): Exchanges {
   }
 
   function remember(key: string, exchange: Exchange): void {
-    for (const [oldest, { since }] of exchanges) {
-      const isOver = exchange.since - since >= exchangeLimits.lifetimeMs;
-      if (!isOver && exchanges.size < exchangeLimits.remembered) break;
-      exchanges.delete(oldest);
+    const now = clock.monotonicMs();
+    if (now - turnedMs >= exchangeLimits.lifetimeMs || exchanges.size >= exchangeLimits.remembered) {
+      previous = exchanges;
+      exchanges = new Map();
+      turnedMs = now;
     }
     exchanges.set(key, exchange);
   }

@@ -55,6 +55,7 @@ export function createRequestHandler(
       ...(contentType !== undefined && { contentType }),
     });
     const response = responseOf(outcome, maxPayloadBytes);
+    if (assembled.options.length === 0) return response;
     return { ...response, options: [...(response.options ?? []), ...assembled.options] };
   }
 
