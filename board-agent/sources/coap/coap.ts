@@ -2,6 +2,7 @@
  * Hears devices that speak CoAP (RFC 7252): posts go through the rules into the intake, and are
  * acknowledged when they are on disk. Beside them `.well-known/core` and `time`.
  */
+import { createCommands } from '../commands/commands.ts';
 import type { Source, SourceContext } from '../source.ts';
 import type { CoapServer } from './server.ts';
 import { addressesOf, type CoapSourceSettings } from './settings.ts';
@@ -10,11 +11,16 @@ export function createCoapSource(settings: CoapSourceSettings, context: SourceCo
   const { clock } = context;
   const logger = context.logger.child({ source: settings.name });
   const door = context.intake.open('coap', settings);
+  const commands = createCommands(
+    settings.commands,
+    // The client is loaded with the first command.
+    { send: async (request) => (await import('./device-requests.ts')).askDevice(request) },
+    clock,
+  );
   let server: CoapServer | undefined;
 
   return {
-    modules: [],
-    procedures: [],
+    ...commands,
     async start() {
       const { createCoapServer } = await import('./server.ts');
       const now = context.serverNow ?? clock.now;

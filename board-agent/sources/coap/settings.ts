@@ -1,8 +1,19 @@
 import { isIP } from 'node:net';
 import type { SchemaFault } from '../../../common/wamp/schema-check.ts';
 import type { IntakeSettings } from '../../intake/types.ts';
+import { checkCommands } from '../commands/check.ts';
+import { type CommandSettings, commandsSchema } from '../commands/settings.ts';
 import { intakeProperties, sourceNameSchema } from '../shared-schemas.ts';
 import type { ListenAddress } from './sockets.ts';
+
+export interface CoapCommandSettings extends CommandSettings {
+  request: {
+    /** `coap://host[:port]/path?query`; placeholders in path and query. */
+    uri: string;
+    method: 'POST' | 'PUT' | 'GET';
+    contentType: string;
+  };
+}
 
 export interface CoapSourceSettings extends IntakeSettings {
   kind: 'coap';
@@ -13,7 +24,29 @@ export interface CoapSourceSettings extends IntakeSettings {
   proxyNames: string[];
   maxPayloadBytes: number;
   timeIntervalSeconds: number;
+  commands: CoapCommandSettings[];
 }
+
+const requestSchema = {
+  description: 'What is sent to the device; its answer is the response.',
+  type: 'object',
+  required: ['uri'],
+  additionalProperties: false,
+  properties: {
+    uri: {
+      description: 'coap://host[:port]/path?query, with {placeholders} of arguments after the host.',
+      type: 'string',
+      maxLength: 500,
+      pattern: '^coap://[^/?#{}]+([/?].*)?$',
+    },
+    method: { type: 'string', enum: ['POST', 'PUT', 'GET'], default: 'POST' },
+    contentType: {
+      type: 'string',
+      enum: ['application/json', 'text/plain', 'application/octet-stream'],
+      default: 'application/json',
+    },
+  },
+};
 
 export const schema = {
   title: 'Devices that speak CoAP',
@@ -75,6 +108,7 @@ export const schema = {
       maximum: 3600,
       default: 1,
     },
+    commands: { ...commandsSchema(requestSchema), default: [] },
     ...intakeProperties,
   },
 };
@@ -92,12 +126,36 @@ export function addressesOf({ listen, port, public: isPublic }: CoapSourceSettin
 const isLoopback = (address: string) =>
   address === '::1' || (isIP(address) === 4 && address.startsWith('127.'));
 
-/** What the schema cannot say: addresses are addresses, and who can be reached from elsewhere says so. */
+/** What the schema cannot say: addresses are addresses, who can be reached from elsewhere says so, and commands fit. */
 export function checkSettings(settings: CoapSourceSettings, pointer: string): SchemaFault[] {
-  return (settings.listen ?? []).flatMap(({ address }, index) => {
+  return [...checkAddresses(settings, pointer), ...checkDeviceCommands(settings.commands, pointer)];
+}
+
+function checkAddresses(
+  { listen = [], public: isPublic }: CoapSourceSettings,
+  pointer: string,
+): SchemaFault[] {
+  return listen.flatMap(({ address }, index) => {
     const at = `${pointer}/listen/${index}/address`;
     if (isIP(address) === 0) return [{ pointer: at, message: 'must be an IP address' }];
-    if (settings.public || isLoopback(address)) return [];
-    return [{ pointer: at, message: `can be reached from other hosts: that needs public: true` }];
+    if (isPublic || isLoopback(address)) return [];
+    return [{ pointer: at, message: 'can be reached from other hosts: that needs public: true' }];
   });
+}
+
+function checkDeviceCommands(commands: CoapCommandSettings[], pointer: string): SchemaFault[] {
+  const own = checkCommands(commands, `${pointer}/commands`, ({ request }) => ({
+    'request/uri': request.uri,
+  }));
+  const topics = commands.flatMap(({ answer, status, error }, index) => {
+    const at = `${pointer}/commands/${index}`;
+    const places = { 'answer/topic': answer?.topic, status, error };
+    return Object.entries(places)
+      .filter(([, value]) => value !== undefined)
+      .map(([place]) => ({
+        pointer: `${at}/${place}`,
+        message: 'is not for CoAP: the answer is the response',
+      }));
+  });
+  return [...own, ...topics];
 }
