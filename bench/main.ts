@@ -5,6 +5,7 @@
 import { messageOf } from '../common/runtime/app-error.ts';
 import { type BenchContext, createContext } from './context.ts';
 import { describeMachine, printTable, type Result, writeResults } from './results.ts';
+import { measureCoap } from './rows/coap.ts';
 import { measureCost } from './rows/cost.ts';
 import { measureFanIn } from './rows/fan-in.ts';
 import { measureIngest } from './rows/ingest.ts';
@@ -29,6 +30,7 @@ const measurements: Record<string, (context: BenchContext) => Promise<Result[]>>
   'operations.claim': measureClaims,
   queries: measureQueries,
   ingest: measureIngest,
+  coap: measureCoap,
   joins: measureJoins,
   cost: measureCost,
   fanin: measureFanIn,
