@@ -4,6 +4,7 @@ import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.t
 import { messageOf } from '../common/runtime/app-error.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
+import { readSinkConfig, type SinkConfig } from '../common/sinks/config.ts';
 import { realmDefault } from '../common/wamp/uris.ts';
 import { readWebhookConfig, type WebhookConfig } from '../common/webhooks/config.ts';
 
@@ -25,6 +26,7 @@ export interface ApiConfig {
   /** Where files of operations are, shared with conductor and wamp-agents; none = downloads are refused. */
   artifactDir: string | undefined;
   webhooks: WebhookConfig;
+  sinks: SinkConfig;
   logLevel: LogLevel;
 }
 
@@ -33,6 +35,7 @@ export function loadApiConfig(env: Env): ApiConfig {
   const reader = createEnvReader(env);
   const databaseUrl = reader.required('DATABASE_URL');
   const relayKey = reader.required('BOARDWALK_RELAY_KEY');
+  const webhooks = readWebhookConfig(reader, relayKey);
   const config: ApiConfig = {
     databaseUrl,
     host: reader.string('BOARDWALK_API_HOST', '127.0.0.1'),
@@ -44,7 +47,8 @@ export function loadApiConfig(env: Env): ApiConfig {
     trustedProxies: reader.list('BOARDWALK_TRUSTED_PROXIES', []),
     quotas: readQuotaDefaults(reader),
     artifactDir: reader.optional('BOARDWALK_ARTIFACT_DIR'),
-    webhooks: readWebhookConfig(reader, relayKey),
+    webhooks,
+    sinks: readSinkConfig(reader, webhooks),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   for (const fault of faultsOf(config)) reader.fault(fault);

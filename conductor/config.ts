@@ -4,6 +4,7 @@ import type { OutboxLimits } from '../common/db/queries/outbox.ts';
 import { type QuotaLimits, readQuotaDefaults } from '../common/db/quota-limits.ts';
 import { createEnvReader, type Env } from '../common/runtime/config.ts';
 import { type LogLevel, logLevels } from '../common/runtime/logger.ts';
+import { readSinkConfig, type SinkConfig } from '../common/sinks/config.ts';
 import { readWebhookConfig, type WebhookConfig } from '../common/webhooks/config.ts';
 import type { LimitSettings } from './engine/limits.ts';
 
@@ -20,6 +21,7 @@ export interface ConductorConfig {
   quotas: QuotaLimits;
   /** `disableAfterMs`: a webhook that has only failed for so long is disabled. */
   webhooks: WebhookConfig & { disableAfterMs: number };
+  sinks: SinkConfig;
   limits: LimitSettings;
   logLevel: LogLevel;
 }
@@ -61,6 +63,8 @@ export interface Retention {
  * | `BOARDWALK_WEBHOOK_KEY` | the relay key | what secrets of webhooks are encrypted under |
  * | `BOARDWALK_WEBHOOK_ALLOW_PRIVATE` | 0 | 1: webhooks may lead to private and loopback addresses |
  * | `BOARDWALK_WEBHOOK_DISABLE_DAYS` | 3 | a webhook that has only failed for so long is disabled |
+ * | `BOARDWALK_SINK_ALLOW_PRIVATE` | as webhooks | 1: sinks may lead to private and loopback addresses |
+ * | `BOARDWALK_SINK_DIR` | none | where sinks of kind `file` write; of several conductors a shared one |
  * | `BOARDWALK_OUTBOX_READINGS` | 1000000 | readings that may wait for one sink; beyond, the oldest are lost |
  * | `BOARDWALK_OUTBOX_HOURS` | 72 | so long readings may wait for a sink |
  * | `BOARDWALK_LOG_LEVEL` | info | |
@@ -73,6 +77,7 @@ export function readConfig(env: Env): ConductorConfig {
   const days = { min: 1, max: 36_500 };
   const databaseUrl = reader.required('DATABASE_URL');
   const relayKey = reader.required('BOARDWALK_RELAY_KEY');
+  const webhooks = readWebhookConfig(reader, relayKey);
   const config: ConductorConfig = {
     databaseUrl,
     relayKey,
@@ -97,9 +102,10 @@ export function readConfig(env: Env): ConductorConfig {
     },
     quotas: readQuotaDefaults(reader),
     webhooks: {
-      ...readWebhookConfig(reader, relayKey),
+      ...webhooks,
       disableAfterMs: 86_400_000 * reader.integer('BOARDWALK_WEBHOOK_DISABLE_DAYS', 3, days),
     },
+    sinks: readSinkConfig(reader, webhooks),
     logLevel: reader.oneOf('BOARDWALK_LOG_LEVEL', logLevels, 'info'),
   };
   reader.finish();

@@ -18,6 +18,8 @@ import { startEngine } from './engine/engine.ts';
 import { createMetrics } from './metrics.ts';
 import { conductorHeartbeatMs, markStopped, writeHeartbeat } from './register.ts';
 import { startScheduler } from './scheduler.ts';
+import { startSinks } from './sinks/sinks.ts';
+import { findSinkStandings } from './sinks/standings.ts';
 import { startStatusServer } from './status-server.ts';
 import { createTasks } from './tasks/all.ts';
 import { createWakeRoute, type WakeRoute } from './wake-route.ts';
@@ -91,6 +93,7 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     for (const [lane, boards] of Object.entries(depth)) metrics.queueDepth.set({ lane }, boards);
     metrics.operationsInFlight.set(engine.inFlight());
     metrics.alarms.setOpen(await database.read(countOpenAlarms, run));
+    metrics.setSinks(await database.read(findSinkStandings, run));
   });
   onStop('standing', () => standing.stop());
   const alarms = startAlarms({
@@ -102,7 +105,22 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     observer: metrics.alarms.observer,
   });
   onStop('alarms', () => alarms.stop());
-  wakeRoute = createWakeRoute({ key: config.relayKey, engine, onConsumers: () => alarms.wake() });
+  const sinks = startSinks({
+    database,
+    logger,
+    config: config.sinks,
+    conductorId: id,
+    observer: metrics.sinks,
+  });
+  onStop('sinks', () => sinks.stop());
+  wakeRoute = createWakeRoute({
+    key: config.relayKey,
+    engine,
+    onConsumers(consumers) {
+      alarms.wake();
+      sinks.wake(consumers);
+    },
+  });
 
   const sender = startSender({
     database,

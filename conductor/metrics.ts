@@ -1,6 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type AlarmMetrics, createAlarmMetrics } from './alarms/alarm-metrics.ts';
 import type { EngineObserver } from './engine/settings.ts';
+import type { SinkStanding } from './sinks/standings.ts';
+import type { SinkObserver } from './sinks/worker.ts';
 import type { TaskOutcome } from './task-runs.ts';
 
 export interface ConductorMetrics {
@@ -26,6 +28,9 @@ export interface ConductorMetrics {
   alarms: AlarmMetrics;
   /** What became of everything that came in; counts of FlowCounts, and their difference. */
   flow: Gauge<'hop' | 'count'>;
+  sinks: SinkObserver;
+  /** Of all sinks, in place of what was set before. */
+  setSinks(sinks: readonly SinkStanding[]): void;
 }
 
 export function createMetrics(): ConductorMetrics {
@@ -67,8 +72,39 @@ export function createMetrics(): ConductorMetrics {
     labelNames: ['outcome'],
     registers,
   });
+  const sinkPoints = new Counter({
+    name: 'boardwalk_sink_points_total',
+    help: 'Points that this conductor dealt with',
+    labelNames: ['kind', 'outcome'],
+    registers,
+  });
+  const sinkWrites = new Histogram({
+    name: 'boardwalk_sink_write_seconds',
+    help: 'Batches written to targets of sinks',
+    labelNames: ['kind', 'outcome'],
+    buckets: [0.005, 0.02, 0.1, 0.5, 2, 10],
+    registers,
+  });
+  const ofSink = (name: string, help: string) =>
+    new Gauge({ name, help, labelNames: ['sink', 'kind'], registers });
+  const sinkGauges = {
+    waiting: ofSink('boardwalk_sink_waiting_readings', 'Readings that wait for a sink'),
+    lagSeconds: ofSink('boardwalk_sink_lag_seconds', 'How long the oldest of them has waited'),
+    deadLetters: ofSink('boardwalk_sink_dead_letters', 'Points that a sink refused and that are kept'),
+    lost: ofSink('boardwalk_sink_lost_readings', 'Readings that were given up: the sink was too far behind'),
+  };
   return {
     registry,
+    sinks: {
+      onPoints: (kind, outcome, points) => sinkPoints.inc({ kind, outcome }, points),
+      onWrite: (kind, outcome, seconds) => sinkWrites.observe({ kind, outcome }, seconds),
+    },
+    setSinks(sinks) {
+      for (const gauge of Object.values(sinkGauges)) gauge.reset();
+      for (const { id, kind, ...values } of sinks)
+        for (const [name, gauge] of Object.entries(sinkGauges))
+          gauge.set({ sink: id, kind }, values[name as keyof typeof sinkGauges]);
+    },
     recordRun: ({ task, outcome, seconds }) => runs.observe({ task, outcome }, seconds),
     databaseRetries: new Counter({
       name: 'boardwalk_database_retries_total',

@@ -4,6 +4,7 @@ import { Operations20261125000000 } from './20261125000000-operations.ts';
 import { Modules20261128010000 } from './20261128010000-modules.ts';
 import { Alarms20261128020000 } from './20261128020000-alarms.ts';
 import { ReadingsOutbox20261128030000 } from './20261128030000-readings-outbox.ts';
+import { Sinks20261128040000 } from './20261128040000-sinks.ts';
 import { BoardBacklogs20261128050000 } from './20261128050000-board-backlogs.ts';
 
 export const migrations = [
@@ -12,5 +13,6 @@ export const migrations = [
   Modules20261128010000,
   Alarms20261128020000,
   ReadingsOutbox20261128030000,
+  Sinks20261128040000,
   BoardBacklogs20261128050000,
 ];

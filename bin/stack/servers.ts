@@ -47,6 +47,8 @@ export async function declareServers(options: ServersOptions): Promise<Servers> 
   };
   // Files of operations: written by wamp-agents, read by apis, removed by conductors.
   const BOARDWALK_ARTIFACT_DIR = join(settings.home, 'artifacts');
+  // All of it is on this machine: so are the databases and brokers that one tries.
+  const sinks = { BOARDWALK_SINK_ALLOW_PRIVATE: '1', BOARDWALK_SINK_DIR: join(settings.home, 'sinks') };
   return {
     apis: await declare('api', settings.apis, settings.apiPort, (port) => ({
       DATABASE_URL_FILE,
@@ -54,6 +56,7 @@ export async function declareServers(options: ServersOptions): Promise<Servers> 
       BOARDWALK_API_HOST: '127.0.0.1',
       BOARDWALK_API_PORT: String(port),
       BOARDWALK_ARTIFACT_DIR,
+      ...sinks,
       BOARDWALK_WAMP_URL: wampUrl,
       BOARDWALK_REALM: realm,
     })),
@@ -72,6 +75,7 @@ export async function declareServers(options: ServersOptions): Promise<Servers> 
       DATABASE_URL_FILE,
       BOARDWALK_RELAY_KEY_FILE,
       BOARDWALK_ARTIFACT_DIR,
+      ...sinks,
       BOARDWALK_CONDUCTOR_HOST: '127.0.0.1',
       BOARDWALK_CONDUCTOR_PORT: String(port),
     })),

@@ -19,6 +19,7 @@ import { keepOutbox } from './outbox.ts';
 import { keepPartitions } from './partitions.ts';
 import { trimStreams } from './retention.ts';
 import { rollDirtyHours } from './rollups.ts';
+import { trimDeadLetters } from './sink-letters.ts';
 
 const second = 1000;
 const minute = 60 * second;
@@ -68,6 +69,7 @@ export function createTasks(parts: TaskParts): readonly Task[] {
     },
     { name: 'webhook-limits', everyMs: minute, run: limitOutboxes },
     { name: 'outbox', everyMs: 5 * second, run: (context) => keepOutbox(context, rules.outbox) },
+    { name: 'sink-dead-letters', everyMs: minute, run: (context) => trimDeadLetters(context) },
     { name: 'cleanup', everyMs: minute, run: (context) => clearExpired(context, rules) },
     { name: 'operation-retention', everyMs: 10 * minute, run: (context) => trimOperations(context, rules) },
     { name: 'artifacts', everyMs: 10 * minute, run: (context) => trimArtifacts(context, artifacts) },

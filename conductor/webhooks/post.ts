@@ -23,6 +23,8 @@ export interface PostOutcome {
   status: number | null;
   /** null = it was taken. */
   error: string | null;
+  /** What the answer asked for by `Retry-After`. */
+  retryAfterMs?: number;
 }
 
 const maxAnswerBytes = 1024;
@@ -39,7 +41,13 @@ export async function post(options: WebhookPost): Promise<PostOutcome> {
     const status = response.statusCode ?? 0;
     const said = await beginning(response, end);
     if (status >= 200 && status < 300) return { ok: true, status, error: null };
-    return { ok: false, status, error: `answered ${status}${said}` };
+    const retryAfterMs = parseRetryAfter(response.headers['retry-after']);
+    return {
+      ok: false,
+      status,
+      error: `answered ${status}${said}`,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    };
   } catch (error) {
     return { ok: false, status: null, error: reasonOf(error, options, end) };
   }
@@ -96,6 +104,13 @@ async function beginning(response: IncomingMessage, signal: AbortSignal): Promis
     .trim()
     .slice(0, shownAnswer);
   return line === '' ? '' : `: ${line}`;
+}
+
+/** Seconds or a date (RFC 9110 §10.2.3). */
+function parseRetryAfter(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  const ms = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
 function reasonOf(error: unknown, { timeoutMs, signal }: WebhookPost, end: AbortSignal): string {

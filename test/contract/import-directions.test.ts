@@ -38,6 +38,10 @@ const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegE
     folders: ['common/artifacts', 'common/runtime', 'common/db'],
     packages: /^node:/,
   },
+  'common/sinks': {
+    folders: ['common/sinks', 'common/alarms', 'common/webhooks', 'common/runtime'],
+    packages: /^node:/,
+  },
   'common/webhooks': { folders: ['common/webhooks', 'common/runtime'], packages: /^node:/ },
   migrations: { folders: ['migrations'], packages: /^(node:|typeorm$)/ },
   'board-agent': {

@@ -28,6 +28,7 @@ import { OutboxDeliveryEntity, ReadingConsumerEntity, ReadingOutboxEntity } from
 import { ConductorEntity, LeaseEntity, RouterEntity, TaskRunEntity, WampAgentEntity } from './processes.ts';
 import { BoardBacklogEntity, BoardSpoolEntity, ReadingGapEntity, StreamEntity } from './readings.ts';
 import { AuditEventEntity, EventEntity, IdempotencyKeyEntity } from './records.ts';
+import { SinkDeadLetterEntity, SinkEntity } from './sinks.ts';
 import {
   ApiKeyEntity,
   MembershipEntity,
@@ -87,4 +88,6 @@ export const entities = [
   ReadingConsumerEntity,
   ReadingOutboxEntity,
   OutboxDeliveryEntity,
+  SinkEntity,
+  SinkDeadLetterEntity,
 ];

@@ -8,6 +8,7 @@ describe('the configuration of a conductor', () => {
       host: '127.0.0.1',
       port: 0,
       quotas: {},
+      sinks: { key: 'k', allowPrivate: false, dir: undefined },
       webhooks: { key: 'k', allowPrivate: false, disableAfterMs: 3 * 86_400_000 },
       relayKey: 'k',
       rules: {

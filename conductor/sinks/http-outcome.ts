@@ -1,0 +1,14 @@
+/** What an HTTP answer means for the points of its request. */
+import type { PostOutcome } from '../webhooks/post.ts';
+import type { SendOutcome } from './bisect.ts';
+
+/** No point is at fault: a login, an address, a time-out, or a busy server. */
+const notThePoints = new Set([401, 402, 403, 404, 405, 407, 408, 421, 425, 426, 429]);
+
+export function toSendOutcome({ ok, status, error, retryAfterMs }: PostOutcome): SendOutcome {
+  if (ok) return { outcome: 'taken' };
+  const reason = error ?? `answered ${status}`;
+  if (status !== null && status >= 400 && status < 500 && !notThePoints.has(status))
+    return { outcome: 'refused', reason };
+  return { outcome: 'retry', reason, afterMs: retryAfterMs, isOpen: status === null || status >= 500 };
+}

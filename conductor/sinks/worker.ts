@@ -1,0 +1,261 @@
+/**
+ * Works one sink off, while this conductor holds its lease.
+ *
+ *   looking     the sink's row is read again; paused, gone or nothing to send: the work ends
+ *   replaying   dead letters that somebody wants sent again go first
+ *   filling     fewer points than a batch wait, and the oldest is younger than the sink's age: sleep
+ *   writing     one batch to the target; only its word that it is durable counts
+ *   recording   counters, dead letters and the outbox in one transaction that only the holder of the
+ *               lease commits. Killed before it: the batch is written again, under the same ids
+ *   ending      what was written in part is written to its end
+ *   waiting     the target cannot: back-off or what it asked for, nothing is lost, the order is kept
+ */
+import type { EntityManager } from 'typeorm';
+import type { Database } from '../../common/db/database.ts';
+import { renewLease } from '../../common/db/queries/leases.ts';
+import { takeFromOutbox } from '../../common/db/queries/outbox.ts';
+import { messageOf } from '../../common/runtime/app-error.ts';
+import { backoffDelayMs } from '../../common/runtime/backoff.ts';
+import type { Logger } from '../../common/runtime/logger.ts';
+import type { SinkConfig } from '../../common/sinks/config.ts';
+import { createFilter, parseSinkFilter } from '../../common/sinks/settings.ts';
+import { openSecret } from '../../common/webhooks/secrets.ts';
+import type { Nap } from '../nap.ts';
+import { createTarget } from './kinds.ts';
+import { type Accepts, createPending } from './pending.ts';
+import type { SinkPoint, SinkTarget, WriteOutcome } from './sink-kind.ts';
+import {
+  disableSink,
+  findBoardNames,
+  findReplays,
+  findSink,
+  recordFailure,
+  recordReplays,
+  recordRows,
+  type SinkRow,
+} from './sink-queries.ts';
+
+export interface WorkerSettings {
+  leaseSeconds: number;
+  /** Of one request to a target. */
+  timeoutMs: number;
+  retry: { baseMs: number; capMs: number };
+  /** A target may ask for no longer a pause than this. */
+  maxRetryAfterMs: number;
+}
+
+export interface SinkObserver {
+  onPoints?(kind: string, outcome: 'delivered' | 'rejected' | 'skipped', points: number): void;
+  onWrite?(kind: string, outcome: 'written' | 'retry', seconds: number): void;
+}
+
+export interface WorkerOptions {
+  database: Database;
+  logger: Logger;
+  config: SinkConfig;
+  settings: WorkerSettings;
+  lease: { name: string; owner: string; fence: number };
+  sinkId: string;
+  nap: Nap;
+  /** No new batch is begun. */
+  stopping: AbortSignal;
+  /** What is under way ends. */
+  cut: AbortSignal;
+  observer: SinkObserver;
+}
+
+const readingsPerTake = 2000;
+/** A commit costs a flush: it waits for so many points, or so long. */
+const commit = { points: 500, afterMs: 250 };
+const lookAgainMs = 500;
+
+/** Ends when there is nothing to do; throws when the database cannot be used or the lease is lost. */
+export async function runSink(options: WorkerOptions): Promise<void> {
+  const { database, sinkId, settings, stopping, nap, observer } = options;
+  const pending = createPending();
+  let opened: { version: number; target: SinkTarget; accepts: Accepts } | undefined;
+  let last: SinkRow | undefined;
+  let failures = 0;
+  let committedAt = performance.now();
+
+  /** A transaction that only the holder of the lease can commit. */
+  const write = (work: (manager: EntityManager) => Promise<void>) =>
+    database.transaction(async (manager) => {
+      if (!(await renewLease(manager, options.lease, settings.leaseSeconds)))
+        throw new Error('the lease of this sink was taken by another conductor');
+      await work(manager);
+    });
+
+  async function open(sink: SinkRow) {
+    if (opened?.version === sink.version) return opened;
+    await opened?.target.close();
+    opened = undefined;
+    const { tenantId, kind } = sink;
+    const context = { sinkId, tenantId, config: options.config, timeoutMs: settings.timeoutMs };
+    const target = createTarget(kind, sink.settings, readSecrets(sink, options.config.key), context);
+    opened = { version: sink.version, target, accepts: createFilter(parseSinkFilter(sink.filter)) };
+    return opened;
+  }
+
+  async function send(
+    sink: SinkRow,
+    target: SinkTarget,
+    points: readonly SinkPoint[],
+  ): Promise<WriteOutcome> {
+    const startedAt = performance.now();
+    const outcome = await target.write(points, options.cut);
+    observer.onWrite?.(sink.kind, outcome.outcome, (performance.now() - startedAt) / 1000);
+    return outcome;
+  }
+
+  async function commitFinished(sink: SinkRow): Promise<void> {
+    const rows = pending.finished();
+    if (rows.length === 0) return;
+    await write((manager) => recordRows(manager, sinkId, rows));
+    committedAt = performance.now();
+    pending.forget(rows.map(({ outboxId }) => outboxId));
+    const sum = (of: (row: (typeof rows)[number]) => number) => rows.reduce((all, row) => all + of(row), 0);
+    observer.onPoints?.(
+      sink.kind,
+      'delivered',
+      sum((row) => row.delivered),
+    );
+    observer.onPoints?.(
+      sink.kind,
+      'rejected',
+      sum((row) => row.letters.length),
+    );
+    observer.onPoints?.(
+      sink.kind,
+      'skipped',
+      sum((row) => row.skipped),
+    );
+  }
+
+  async function waitFor(
+    sink: SinkRow,
+    outcome: Extract<WriteOutcome, { outcome: 'retry' }>,
+    points: number,
+  ) {
+    await commitFinished(sink);
+    // That was no fault of the target's.
+    if (options.cut.aborted) return;
+    const ownMs = Math.max(settings.retry.baseMs / 2, backoffDelayMs(failures, settings.retry));
+    const retryMs = Math.min(settings.maxRetryAfterMs, Math.max(ownMs, outcome.afterMs ?? 0));
+    failures += 1;
+    const duplicate = outcome.isOpen ? points : 0;
+    await write((manager) => recordFailure(manager, sinkId, { reason: outcome.reason, retryMs, duplicate }));
+    const until = performance.now() + retryMs;
+    while (!stopping.aborted && performance.now() < until) {
+      // New readings wake too: only another word of its owner's ends the wait early.
+      nap.beginLook();
+      await nap.sleep(Math.min(lookAgainMs, until - performance.now()));
+      if (nap.isWoken()) await new Promise((resolve) => setTimeout(resolve, Math.min(100, retryMs)));
+      const now = await database.read((manager) => findSink(manager, sinkId));
+      if (now?.version !== sink.version) return;
+    }
+  }
+
+  /** False when the target cannot. */
+  async function replay(sink: SinkRow, target: SinkTarget): Promise<boolean> {
+    const letters = await database.read((manager) => findReplays(manager, sinkId, sink.batchSize));
+    if (letters.length === 0) return true;
+    const points = letters.map(({ point }) => point);
+    const outcome = await send(sink, target, points);
+    if (outcome.outcome === 'retry') {
+      await waitFor(sink, outcome, points.length);
+      return false;
+    }
+    failures = 0;
+    await write((manager) => recordReplays(manager, sinkId, letters, outcome.rejected));
+    observer.onPoints?.(sink.kind, 'delivered', letters.length - outcome.rejected.size);
+    return letters.length < sink.batchSize;
+  }
+
+  async function load(sink: SinkRow, accepts: Accepts): Promise<{ isEmpty: boolean; isMore: boolean }> {
+    const limit = Math.max(readingsPerTake, sink.batchSize);
+    const { entries, names } = await database.read(async (manager) => {
+      const taken = await takeFromOutbox(manager, sinkId, limit);
+      const boards = [...new Set(taken.map(({ boardUuid }) => boardUuid))];
+      return { entries: taken, names: await findBoardNames(manager, boards) };
+    });
+    // A board that was deleted has no name any more.
+    pending.load(entries, (board) => names.get(board) ?? board, accepts);
+    const readings = entries.reduce((sum, each) => sum + each.readingCount, 0);
+    return { isEmpty: entries.length === 0, isMore: readings > limit / 2 };
+  }
+
+  /** Full batches, and what is left when it is old enough. False when the target cannot. */
+  async function writeBatches(sink: SinkRow, target: SinkTarget): Promise<boolean> {
+    let uncommitted = 0;
+    while (!stopping.aborted) {
+      const isDue = pending.size() >= sink.batchSize || pending.oldestMs() >= sink.maxAgeMs;
+      const points = isDue ? pending.next(sink.batchSize) : [];
+      if (points.length === 0) break;
+      const outcome = await send(sink, target, points);
+      if (outcome.outcome === 'retry') {
+        await waitFor(sink, outcome, points.length);
+        return false;
+      }
+      failures = 0;
+      pending.settle(points.length, outcome.rejected);
+      uncommitted += points.length;
+      if (uncommitted >= commit.points || performance.now() - committedAt > commit.afterMs) {
+        await commitFinished(sink);
+        uncommitted = 0;
+      }
+    }
+    await commitFinished(sink);
+    return true;
+  }
+
+  /** What was written in part is written to its end: whoever goes on would begin it anew. */
+  async function finishBegun(sink: SinkRow, target: SinkTarget): Promise<void> {
+    for (let left = pending.begun(); left > 0 && !options.cut.aborted; left = pending.begun()) {
+      const points = pending.next(Math.min(left, sink.batchSize));
+      const outcome = await send(sink, target, points);
+      if (outcome.outcome === 'retry') return;
+      pending.settle(points.length, outcome.rejected);
+    }
+    await commitFinished(sink);
+  }
+
+  async function work(): Promise<void> {
+    while (!stopping.aborted) {
+      nap.beginLook();
+      const sink = await database.read((manager) => findSink(manager, sinkId));
+      if (sink?.state !== 'active') return;
+      last = sink;
+      let parts: Awaited<ReturnType<typeof open>>;
+      try {
+        parts = await open(sink);
+      } catch (error) {
+        options.logger.warn({ sink: sinkId, reason: messageOf(error) }, 'a sink cannot be worked with');
+        await write((manager) => disableSink(manager, sinkId, messageOf(error)));
+        return;
+      }
+      if (!(await replay(sink, parts.target))) continue;
+      const { isEmpty, isMore } = await load(sink, parts.accepts);
+      if (isEmpty) return;
+      if (!(await writeBatches(sink, parts.target)) || isMore) continue;
+      const restMs = sink.maxAgeMs - pending.oldestMs();
+      if (pending.size() > 0 && !nap.isWoken()) await nap.sleep(Math.max(5, Math.min(restMs, 1000)));
+    }
+  }
+
+  try {
+    await work();
+    if (last && opened && failures === 0) await finishBegun(last, opened.target);
+  } finally {
+    await opened?.target.close();
+  }
+}
+
+function readSecrets({ id, secrets }: SinkRow, key: string): Record<string, string> {
+  if (!secrets) return {};
+  try {
+    return JSON.parse(openSecret(key, id, secrets)) as Record<string, string>;
+  } catch (cause) {
+    throw new Error('its secrets cannot be read any more; give it new ones', { cause });
+  }
+}
