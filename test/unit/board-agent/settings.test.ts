@@ -118,7 +118,8 @@ describe('settings', () => {
     }
     expect(cases.length).toBeGreaterThan(300);
     expect(refused).toBeGreaterThan(200);
-  });
+    // Compiling the schema of all kinds takes a second, and five on a machine that is busy.
+  }, 30_000);
 
   it('reads YAML and JSON, from the state folder or a named file', async () => {
     expect((await loadSettings(dir)).sources).toHaveLength(1);
