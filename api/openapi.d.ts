@@ -2036,20 +2036,21 @@ export interface components {
         /** @description received = stored + duplicate + rejected + waiting. */
         FlowHop: {
             /**
-             * @description `gateway`: what sources of boards heard of devices. `spool`: what boards numbered and sent.
+             * @description `gateway`: what sources of boards heard of devices. `spool`: what boards numbered and sent. `sinks`: what was
+             *     put into the outbox for the tenant's sinks and was not passed over by their filters; not in a board's flow.
              * @enum {string}
              */
-            hop: "gateway" | "spool";
+            hop: "gateway" | "spool" | "sinks";
             /** @enum {string} */
-            unit: "messages" | "readings";
+            unit: "messages" | "readings" | "points";
             received: number;
             /** @description Handed on to the next hop for good. */
             stored: number;
             /** @description Known already: counted, and stored nowhere. */
             duplicate: number;
-            /** @description Dead letters and refusals at the gateway; readings that the spool had to give up. */
+            /** @description Dead letters and refusals at the gateway and at sinks; readings that spool or outbox had to give up. */
             rejected: number;
-            /** @description Held in quarantine at the gateway; on the board's disk. */
+            /** @description Held in quarantine at the gateway; on the board's disk; in the outbox. */
             waiting: number;
             /** @description received less the others. Not 0 means that something was lost or counted twice at this hop. */
             difference: number;

@@ -4,7 +4,7 @@ import { getBoardAccess, getTenantAccess } from '../access.ts';
 import type { ApiDeps } from '../deps.ts';
 import type { HandlersOf, Schemas } from '../http/operation.ts';
 
-const units = { gateway: 'messages', spool: 'readings' } as const;
+const units = { gateway: 'messages', spool: 'readings', sinks: 'points' } as const;
 
 export function createFlowHandlers({
   database,

@@ -4,7 +4,8 @@
  *
  *   gateway  messages of devices, counted by the boards' sources
  *   spool    readings that boards numbered, counted by the fences and the boards' heartbeats
- *   sinks    points for the tenant's sinks (see sink-flow.ts)
+ *   sinks    readings put into the outbox for sinks, less those that a sink's filter passes over; counted
+ *            by the outbox (taken, lost, waiting) and by what came of the points (delivered, rejected)
  */
 import type { EntityManager } from 'typeorm';
 
@@ -18,7 +19,7 @@ export interface FlowCounts {
 }
 
 export interface FlowHop extends FlowCounts {
-  hop: 'gateway' | 'spool';
+  hop: 'gateway' | 'spool' | 'sinks';
   /** received less the others: 0, or something is wrong. */
   difference: number;
   /** The oldest word of a board that this rests on; null when no board has said anything. */
@@ -46,6 +47,16 @@ const spool = `SELECT SUM(s.acked_seq + s.duplicate) + COALESCE(SUM(s.waiting), 
       MIN(l.reported_at) AS reported_at
     FROM boards b JOIN board_spools f ON f.board_uuid = b.uuid LEFT JOIN board_backlogs l ON l.board_uuid = b.uuid`;
 
+/** `?` once: tenant. What a sink sent again, because nobody knew, it received once. */
+const sinks = (
+  where: string,
+) => `SELECT COALESCE(SUM(c.taken), 0) - COALESCE(SUM(s.skipped), 0) + COALESCE(SUM(w.waiting), 0) AS received,
+    SUM(s.delivered) AS stored, 0 AS duplicate, COALESCE(SUM(s.rejected), 0) + COALESCE(SUM(c.lost), 0) AS rejected,
+    SUM(w.waiting) AS waiting, NULL AS reportedAt
+  FROM sinks s JOIN reading_consumers c ON c.id = s.id
+  LEFT JOIN (SELECT consumer_id, SUM(reading_count) AS waiting FROM outbox_deliveries GROUP BY consumer_id) w
+    ON w.consumer_id = s.id ${where}`;
+
 /** @param manager of a transaction where the hops shall be of one moment */
 export async function readFlow(manager: EntityManager, scope: FlowScope = {}): Promise<FlowHop[]> {
   const conditions = [
@@ -56,7 +67,14 @@ export async function readFlow(manager: EntityManager, scope: FlowScope = {}): P
   const values = [scope.tenantId, scope.boardUuid].filter((each) => each !== undefined);
   const [messages] = (await manager.query(`${gateway} ${where}`, values)) as Row[];
   const [readings] = (await manager.query(`${spool} ${where} GROUP BY b.uuid) s`, values)) as Row[];
-  return [toHop('gateway', messages), toHop('spool', readings)];
+  const hops = [toHop('gateway', messages), toHop('spool', readings)];
+  // Sinks are the tenant's: they do not count by board.
+  if (scope.boardUuid !== undefined) return hops;
+  const [points] = (await manager.query(
+    sinks(scope.tenantId === undefined ? '' : 'WHERE s.tenant_id = ?'),
+    values,
+  )) as Row[];
+  return [...hops, toHop('sinks', points)];
 }
 
 function toHop(hop: FlowHop['hop'], row: Row | undefined): FlowHop {

@@ -76,6 +76,7 @@ describe('the flow', () => {
         waiting: 7,
         balanced: true,
       },
+      { hop: 'sinks', unit: 'points', received: 0, balanced: true },
     ]);
     expect(await hopsOf(`/v1/boards/${second}/flow`, token)).toMatchObject([
       { ...gateway, received: 5, stored: 5 },
@@ -100,7 +101,7 @@ describe('the flow', () => {
     const metrics = createMetrics();
     const said: object[] = [];
     const log = { ...logger, error: (fields: object) => void said.push(fields) };
-    expect(await watchFlow({ database, logger: log }, metrics)).toEqual({ gateway: 4, spool: 1 });
+    expect(await watchFlow({ database, logger: log }, metrics)).toEqual({ gateway: 4, spool: 1, sinks: 0 });
     expect(said).toMatchObject([{ hop: 'gateway' }, { hop: 'spool' }]);
     const text = await metrics.registry.metrics();
     expect(text).toContain('boardwalk_flow{hop="gateway",count="difference"} 4');
@@ -112,6 +113,7 @@ describe('the flow', () => {
     const uuid = await api.rows.board(other);
     const token = await reader(tenant);
     expect(await hopsOf(`/v1/tenants/${tenant}/flow`, token)).toMatchObject([
+      { received: 0, balanced: true },
       { received: 0, balanced: true },
       { received: 0, balanced: true },
     ]);

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { readFlow } from '../../../../common/db/queries/flow.ts';
 import { addConsumer, findStandings } from '../../../../common/db/queries/outbox.ts';
 import type { StreamDeclaration } from '../../../../common/wamp/readings.ts';
 import { sealSecret } from '../../../../common/webhooks/secrets.ts';
@@ -140,6 +141,9 @@ async function expectBalance(sink: TestSink, counts: Record<string, number>) {
   const row = await sink.row();
   expect(row).toMatchObject(counts);
   expect(row.taken).toBe(row.delivered + row.rejected + row.skipped + row.lost);
+  const hops = await db.database.read((manager) => readFlow(manager, { tenantId: row.tenant_id }));
+  const received = row.delivered + row.rejected + row.lost;
+  expect(hops[2]).toMatchObject({ hop: 'sinks', received, stored: row.delivered, difference: 0 });
 }
 
 describe('delivery to a sink', () => {
