@@ -24,6 +24,7 @@ import { createReadingsHandlers } from './readings/handlers.ts';
 import { createRelayedHandlers } from './relayed-handlers.ts';
 import { createScheduleHandlers } from './schedules/handlers.ts';
 import { createServiceHandlers } from './service/handlers.ts';
+import { createSinkHandlers } from './sinks/handlers.ts';
 import { createApiKeyHandlers } from './tenants/api-key-handlers.ts';
 import { createTenantHandlers } from './tenants/handlers.ts';
 import { createMemberHandlers } from './tenants/member-handlers.ts';
@@ -61,6 +62,7 @@ export function createHandlers(deps: ApiDeps, memory: ShortMemory): Handlers {
     ...createScheduleHandlers(deps),
     ...createAlarmRuleHandlers(deps),
     ...createAlarmHandlers(deps),
+    ...createSinkHandlers(deps, wake),
     ...createOperationHandlers(deps, wake, memory),
     ...createArtifactHandlers(deps),
     ...createReadingsHandlers(deps),

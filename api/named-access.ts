@@ -10,7 +10,7 @@ import type { Principal } from './auth/principal.ts';
 import type { OperationId } from './http/operation.ts';
 import { allowsInTenant, roleIn } from './http/permissions.ts';
 
-const things = { fleets: 'fleet', schedules: 'schedule', alarm_rules: 'alarm rule' } as const;
+const things = { fleets: 'fleet', schedules: 'schedule', alarm_rules: 'alarm rule', sinks: 'sink' } as const;
 
 export interface NamedAccess {
   id: string;

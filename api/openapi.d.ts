@@ -674,6 +674,176 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sinks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List sinks by name, without their secrets */
+        get: operations["listSinks"];
+        put?: never;
+        /**
+         * Have readings flow on to a target
+         * @description A sink gets what is stored from about half a second after this on, in batches, at least once and in order. What its
+         *     target refuses for good is kept as a dead letter; while the target is away, readings wait. See docs/sinks.md for the
+         *     settings and secrets of each kind. A tenant may have 20, else 403 `quota-exceeded`.
+         */
+        post: operations["createSink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sinks/{sink}": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        /** Read a sink, with what waits for it and how it fares */
+        get: operations["getSink"];
+        put?: never;
+        post?: never;
+        /** Delete a sink with what waits for it and its dead letters */
+        delete: operations["deleteSink"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a sink
+         * @description Settings, secrets and filter are replaced as a whole; the kind stays.
+         */
+        patch: operations["updateSink"];
+        trace?: never;
+    };
+    "/v1/sinks/{sink}/pause": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send nothing for a while; readings wait */
+        post: operations["pauseSink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sinks/{sink}/resume": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send what has waited, and go on */
+        post: operations["resumeSink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sinks/{sink}/test": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a point that is no reading
+         * @description Its stream is `boardwalk/test`. `lastDeliveredAt` or `lastError` of the sink show what came of it.
+         */
+        post: operations["testSink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sinks/{sink}/dead-letters": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        /** Points that the target refused, newest first */
+        get: operations["listSinkDeadLetters"];
+        put?: never;
+        post?: never;
+        /** Drop dead letters, 5,000 at most */
+        delete: operations["dropSinkDeadLetters"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sinks/{sink}/dead-letters/replay": {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send dead letters again, 5,000 at most */
+        post: operations["replaySinkDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/alarm-rules": {
         parameters: {
             query?: never;
@@ -2602,6 +2772,113 @@ export interface components {
             /** @default 1 */
             attempts?: number;
         };
+        /** @enum {string} */
+        SinkKind: "influx" | "webhook" | "mqtt" | "file";
+        /** @description By kind, see docs/sinks.md. */
+        SinkSettings: {
+            [key: string]: unknown;
+        };
+        /** @description Stored encrypted and never shown: `password` or `token` (influx), `secret` (webhook), `password` (mqtt). */
+        SinkSecrets: {
+            [key: string]: string;
+        };
+        /** @description What it gets; left out, everything. */
+        SinkFilter: {
+            streams?: components["schemas"]["StreamPattern"][];
+            boards?: string[];
+        };
+        /** @description Points per write; left out at first: 10. */
+        SinkBatchSize: number;
+        /** @description Milliseconds that a point waits for others; left out at first: 2000. */
+        SinkMaxAge: number;
+        SinkCreation: {
+            tenant?: components["schemas"]["Reference"];
+            name: components["schemas"]["Name"];
+            kind: components["schemas"]["SinkKind"];
+            settings?: components["schemas"]["SinkSettings"];
+            secrets?: components["schemas"]["SinkSecrets"];
+            filter?: components["schemas"]["SinkFilter"];
+            batchSize?: components["schemas"]["SinkBatchSize"];
+            maxAgeMs?: components["schemas"]["SinkMaxAge"];
+        };
+        SinkUpdate: {
+            name?: components["schemas"]["Name"];
+            settings?: components["schemas"]["SinkSettings"];
+            secrets?: components["schemas"]["SinkSecrets"];
+            filter?: components["schemas"]["SinkFilter"];
+            batchSize?: components["schemas"]["SinkBatchSize"];
+            maxAgeMs?: components["schemas"]["SinkMaxAge"];
+            version?: components["schemas"]["Version"];
+        };
+        /** @description Readings. `received = delivered + rejected + skipped + lost + waiting`; `duplicate` were sent again, because nobody knew whether they had been taken. */
+        SinkCounts: {
+            received: number;
+            delivered: number;
+            /** @description Became dead letters. */
+            rejected: number;
+            /** @description Left out by the filter. */
+            skipped: number;
+            /** @description Given up, because it was too far behind. */
+            lost: number;
+            waiting: number;
+            duplicate: number;
+            /** @description Beyond the 10000 that are kept. */
+            droppedDeadLetters: number;
+        };
+        Sink: {
+            id: components["schemas"]["Uuid"];
+            tenant: components["schemas"]["Uuid"];
+            name: string;
+            kind: components["schemas"]["SinkKind"];
+            settings: components["schemas"]["SinkSettings"];
+            filter: components["schemas"]["SinkFilter"];
+            hasSecrets: boolean;
+            batchSize: number;
+            maxAgeMs: number;
+            /** @enum {string} */
+            state: "active" | "paused" | "disabled";
+            stateReason: string | null;
+            /**
+             * @description retrying: its target takes nothing at the moment.
+             * @enum {string}
+             */
+            flow: "flowing" | "retrying" | "stopped";
+            counts: components["schemas"]["SinkCounts"];
+            /** @description How long the oldest waiting reading has waited. */
+            lagSeconds: number;
+            failingSince: components["schemas"]["MaybeTime"];
+            retryAt: components["schemas"]["MaybeTime"];
+            lastError: string | null;
+            lastErrorAt: components["schemas"]["MaybeTime"];
+            lastDeliveredAt: components["schemas"]["MaybeTime"];
+            lostAt: components["schemas"]["MaybeTime"];
+            createdBy: string;
+            version: components["schemas"]["Version"];
+            createdAt: components["schemas"]["Time"];
+            updatedAt: components["schemas"]["Time"];
+        };
+        SinkList: {
+            items: components["schemas"]["Sink"][];
+            next?: components["schemas"]["Next"];
+        };
+        SinkDeadLetterId: string;
+        SinkDeadLetter: {
+            id: components["schemas"]["SinkDeadLetterId"];
+            /** @enum {string} */
+            state: "kept" | "replay";
+            reason: string;
+            point: {
+                [key: string]: unknown;
+            };
+            createdAt: components["schemas"]["Time"];
+        };
+        SinkDeadLetterList: {
+            items: components["schemas"]["SinkDeadLetter"][];
+            next?: components["schemas"]["Next"];
+        };
+        SinkDeadLetterCount: {
+            count: number;
+        };
         AlarmRuleCreation: {
             tenant?: components["schemas"]["Reference"];
             name: components["schemas"]["Name"];
@@ -2973,6 +3250,8 @@ export interface components {
         fleet: components["schemas"]["Reference"];
         /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
         schedule: components["schemas"]["Reference"];
+        /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+        sink: components["schemas"]["Reference"];
         /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
         alarmRule: components["schemas"]["Reference"];
         alarm: components["schemas"]["Uuid"];
@@ -4393,6 +4672,328 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ScheduleRunList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listSinks: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Sinks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSink: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Random, one for each intended creation; a repeat within 24 hours gives the first answer again. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SinkCreation"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sink"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getSink: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sink. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sink"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteSink: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateSink: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: {
+                /** @description The version that the change is based on, for example `"3"`; or give `version` in the body. */
+                "If-Match"?: components["parameters"]["ifMatch"];
+            };
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SinkUpdate"];
+            };
+        };
+        responses: {
+            /** @description The sink as changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sink"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    pauseSink: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sink. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sink"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    resumeSink: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sink. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sink"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    testSink: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It will be sent next. */
+            202: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sink"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listSinkDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description Items on a page at the most. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next` of the page before. */
+                after?: components["parameters"]["after"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Dead letters; at most 10,000 are kept. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkDeadLetterList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    dropSinkDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                /** @description This one and those before it; left out, all. */
+                upTo?: components["schemas"]["SinkDeadLetterId"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkDeadLetterCount"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    replaySinkDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+            };
+            header?: never;
+            path: {
+                /** @description Id, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                sink: components["parameters"]["sink"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    upTo?: components["schemas"]["SinkDeadLetterId"];
+                };
+            };
+        };
+        responses: {
+            /** @description How many will be sent. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkDeadLetterCount"];
                 };
             };
             default: components["responses"]["Problem"];

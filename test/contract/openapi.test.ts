@@ -94,11 +94,16 @@ describe('the HTTP contract', () => {
       'createBoard.labels',
       'createOperation.kwargs',
       'createSchedule.operation.kwargs',
+      // Checked by kind in common/sinks/settings.ts.
+      'createSink.secrets',
+      'createSink.settings',
       'planOperation.kwargs',
       'updateAlarmRule.action.kwargs',
       'updateBoard.extra',
       'updateBoard.labels',
       'updateSchedule.operation.kwargs',
+      'updateSink.secrets',
+      'updateSink.settings',
     ]);
   });
 

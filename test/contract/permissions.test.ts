@@ -85,6 +85,17 @@ const matrix: Record<string, string> = {
   getAlarmRule: '- -++++ +++-',
   updateAlarmRule: '- --+++ -++-',
   deleteAlarmRule: '- --+++ -++-',
+  listSinks: '- --+++ -++-',
+  createSink: '- ---++ --+-',
+  getSink: '- --+++ -++-',
+  updateSink: '- ---++ --+-',
+  deleteSink: '- ---++ --+-',
+  pauseSink: '- --+++ -++-',
+  resumeSink: '- --+++ -++-',
+  testSink: '- --+++ -++-',
+  listSinkDeadLetters: '- --+++ -++-',
+  replaySinkDeadLetters: '- --+++ -++-',
+  dropSinkDeadLetters: '- ---++ --+-',
   listAlarms: '- -++++ ++++',
   getAlarm: '- -++++ ++++',
   acknowledgeAlarm: '- --+++ -+++',
@@ -163,6 +174,9 @@ const bodies: Record<string, (target: Target) => unknown> = {
     condition: { above: { threshold: 1 } },
   }),
   updateAlarmRule: () => ({}),
+  createSink: ({ unique, tenant }) => ({ name: `sink-${unique}`, tenant, kind: 'file' }),
+  updateSink: () => ({}),
+  replaySinkDeadLetters: () => ({}),
   createBoard: ({ unique, tenant }) => ({ name: `b-${unique}`, tenant }),
   updateBoard: () => ({}),
   createModule: ({ unique }) => ({ name: `m-${unique}` }),
@@ -186,6 +200,7 @@ interface Target {
   schedule: string;
   rule: string;
   alarm: string;
+  sink: string;
   module: string;
   webhook: string;
   delivery: string;
@@ -255,6 +270,9 @@ async function makeTarget(operationId: string): Promise<Target> {
   const operation = operationPath.test(operationId) ? await makeOperation(own, board, operationId) : '';
   const schedule = /Schedule(Runs)?$/.test(operationId) ? await makeSchedule(own, board) : '';
   const rule = /AlarmRule$/.test(operationId) ? await makeAlarmRule(own) : '';
+  const sink = /(get|update|delete|pause|resume|test)Sink$|SinkDeadLetters$/.test(operationId)
+    ? await makeSink(own)
+    : '';
   const alarm = /Alarm$/.test(operationId) ? await makeAlarm(own, board) : '';
   const module = /Module$/.test(operationId) ? await makeModule(own, board) : '';
   const { webhook, delivery } = /webhook/i.test(operationId)
@@ -271,6 +289,7 @@ async function makeTarget(operationId: string): Promise<Target> {
     schedule,
     rule,
     alarm,
+    sink,
     module,
     webhook,
     delivery,
@@ -334,6 +353,27 @@ async function makeAlarmRule(tenant: string): Promise<string> {
     condition: { above: { threshold: 1 } },
   };
   return (await api.request('/v1/alarm-rules', { token: (await api.rows.key(tenant)).token, body })).body.id;
+}
+
+/** By hand: more than a tenant may make. */
+async function makeSink(tenantId: string): Promise<string> {
+  const id = randomUUID();
+  const now = new Date();
+  await api.rows.insert('reading_consumers', { id, tenant_id: tenantId, kind: 'sink', created_at: now });
+  await api.rows.insert('sinks', {
+    id,
+    tenant_id: tenantId,
+    name: id,
+    kind: 'file',
+    settings: '{"name":"readings","maxMegabytes":64,"files":10}',
+    filter: '{}',
+    batch_size: 10,
+    max_age_ms: 2000,
+    created_by: 'test',
+    created_at: now,
+    updated_at: now,
+  });
+  return id;
 }
 
 async function makeAlarm(tenantId: string, board: string): Promise<string> {
