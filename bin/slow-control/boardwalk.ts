@@ -1,10 +1,11 @@
-/** What the demonstrator has set up in Boardwalk itself, once: a key, a module, an alarm rule. All by its API. */
+/** What the demonstrator has set up in Boardwalk itself, once: a key, a sink, an alarm rule. All by its API. */
 import { join } from 'node:path';
 import { asString } from '../../common/runtime/guards.ts';
 import type { AdminAccess } from '../stack/access.ts';
 import { type ApiClient, ApiRefusal, createApiClient } from '../stack/api-client.ts';
 import { readJsonFile, writePrivateFile } from '../stack/private-files.ts';
 import { boardName } from './gateway.ts';
+import { influxDatabase, influxUser } from './influxdb.ts';
 
 /** A client of the installation's admin. */
 export async function loginAsAdmin({ apiUrl, username, password }: AdminAccess): Promise<ApiClient> {
@@ -60,5 +61,28 @@ export async function createInterlock(api: ApiClient, tenant: string): Promise<v
     stream: 'sensor/meas2',
     condition: { above: { threshold: interlockThreshold } },
     action: { procedure: 'hv.off', delivery: 'now', deadlineSeconds: 10 },
+  });
+}
+
+const sinkName = 'slow-control-influxdb';
+
+/** Every reading of the tenant goes on to InfluxDB. */
+export async function createInfluxSink(
+  api: ApiClient,
+  tenant: string,
+  influx: { port: number; password: string },
+): Promise<void> {
+  if (await api.find(`/v1/sinks/${sinkName}`)) return;
+  await api.request('POST', '/v1/sinks', {
+    tenant,
+    name: sinkName,
+    kind: 'influx',
+    settings: {
+      api: 'v1',
+      url: `http://127.0.0.1:${influx.port}`,
+      database: influxDatabase,
+      username: influxUser,
+    },
+    secrets: { password: influx.password },
   });
 }

@@ -8,7 +8,7 @@ import { installTools } from '../setup/tools.ts';
 import { requireFreePort } from '../stack/ports.ts';
 import { loadSecretsFile, writeSecretFiles } from '../stack/secrets.ts';
 import { type Stack, startStack } from '../stack/stack.ts';
-import { acceptSensor, createInterlock, loginAsAdmin, nodeRedKey } from './boardwalk.ts';
+import { acceptSensor, createInfluxSink, createInterlock, loginAsAdmin, nodeRedKey } from './boardwalk.ts';
 import { type Account, accountNames, createBrokerPart } from './broker.ts';
 import { createDeviceParts } from './devices.ts';
 import { createSlowControlGateway } from './gateway.ts';
@@ -93,6 +93,7 @@ async function startNeighbours(context: Context): Promise<Pick<SlowControl, 'nod
   const gatewayPart = await createSlowControlGateway(gateway);
   // Before the first reading comes.
   await acceptSensor(api);
+  await createInfluxSink(api, tenant, influx);
   await createInterlock(api, tenant);
   await stack.start(gatewayPart);
   await deployFlows(editor, { apiUrl, apiKey: await nodeRedKey(api, admin, home) });

@@ -231,6 +231,56 @@ describe('the slow-control demonstrator', () => {
     console.log(`the interlock took ${Math.round(tookMs)} ms`);
   });
 
+  it('has in InfluxDB what it has stored, point for point', async () => {
+    const now = await until(
+      'a while has passed',
+      async () => {
+        const at = Number(await lastAt());
+        return at > startedAt + 10_000 && at;
+      },
+      { timeoutMs: 30_000 },
+    );
+    const window = { from: now - 8_000, to: now - 1_000 };
+    for (const stream of ['hv/ch0.on', 'hv/ch0.vreq', 'hv/ch0.vmeas', 'sensor/meas1']) {
+      const stored = await storedPoints(stream, window);
+      expect(stored.length).toBeGreaterThan(4);
+      await until(
+        `${stream} is in InfluxDB`,
+        async () => (await influxPoints(stream, window)) === stored.length,
+      );
+    }
+  });
+
+  const startedAt = Date.now();
+  const lastAt = async () => {
+    const { body } = await api('GET', '/v1/boards/slow-control/streams?limit=100');
+    return Date.parse(body.items.find(({ name }: { name: string }) => name === 'hv/ch0.on')?.lastAt);
+  };
+  const storedPoints = async (stream: string, { from, to }: { from: number; to: number }) => {
+    const query = new URLSearchParams({
+      stream,
+      from: new Date(from).toISOString(),
+      to: new Date(to).toISOString(),
+      resolution: 'raw',
+    });
+    const { body } = await api('GET', `/v1/boards/slow-control/readings?${query}`);
+    return body.series[0].points as unknown[];
+  };
+  async function influxPoints(stream: string, { from, to }: { from: number; to: number }): Promise<number> {
+    const [module = '', measurement = ''] = stream.split('/');
+    const login = (await readFile(join(home, 'influx-curlrc'), 'utf8')).split('"')[1] ?? '';
+    const response = await fetch(`http://127.0.0.1:${env.BOARDWALK_INFLUX_PORT}/query`, {
+      method: 'POST',
+      headers: { Authorization: `Basic ${Buffer.from(login).toString('base64')}` },
+      body: new URLSearchParams({
+        db: 'slow_control',
+        q: `SELECT COUNT("${measurement}") FROM "${module}" WHERE time >= ${from}ms AND time < ${to}ms`,
+      }),
+    });
+    const { results } = (await response.json()) as { results: { series?: { values: number[][] }[] }[] };
+    return results[0]?.series?.[0]?.values[0]?.[1] ?? 0;
+  }
+
   it('does what docs/slow-control.md says', async () => {
     const text = await readFile(join(repositoryRoot, 'docs/slow-control.md'), 'utf8');
     const script = [...text.matchAll(/^```sh run\n(.*?)^```/gms)].map((match) => match[1]).join('\n');
