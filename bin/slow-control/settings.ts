@@ -24,12 +24,8 @@ export function readSlowControlSettings(env: Env): SlowControlSettings {
       toolsDir,
       // Its own gateway takes the place of the other demo.
       demo: false,
-      env: {
-        // Whoever controls something wants to see within a second what it does.
-        BOARDWALK_BATCH_INTERVAL_MS: '1000',
-        // InfluxDB is on loopback.
-        BOARDWALK_SINK_ALLOW_PRIVATE: '1',
-      },
+      // Whoever controls something wants to see within a second what it does.
+      env: { BOARDWALK_BATCH_INTERVAL_MS: '1000' },
     },
     mqttPort: port('BOARDWALK_MQTT_PORT', 1883),
     influxPort: port('BOARDWALK_INFLUX_PORT', 8086),
