@@ -50,6 +50,8 @@ describe('README tour', () => {
     expect(output).toContain('"outcome":"held"');
     expect(output).toContain('"outcome":"duplicate"');
     expect(output).toMatch(/"hop":"gateway".*"balanced":true/);
+    expect(output).toMatch(/"state":"raised".*"n1\/temp"|"n1\/temp".*"state":"raised"/);
+    expect(output).toMatch(/"name":"archive"/);
     expect(output).toMatch(/event: presence\n(?:.*\n)*data: .*"status":"offline"/);
     expect(output).toContain('"code":"board-offline"');
     expect(output).toMatch(/"reason":"board-offline","text":"[^"]*my-gateway/);
