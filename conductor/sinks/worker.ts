@@ -185,9 +185,10 @@ export async function runSink(options: WorkerOptions): Promise<void> {
     return { isEmpty: entries.length === 0, isMore: readings > limit / 2 };
   }
 
-  /** Full batches, and what is left when it is old enough. False when the target cannot. */
-  async function writeBatches(sink: SinkRow, target: SinkTarget): Promise<boolean> {
+  /** Full batches, and what is left when it is old enough. */
+  async function writeBatches(sink: SinkRow, target: SinkTarget): Promise<'retry' | 'written' | 'nothing'> {
     let uncommitted = 0;
+    let written = 0;
     while (!stopping.aborted) {
       const isDue = pending.size() >= sink.batchSize || pending.oldestMs() >= sink.maxAgeMs;
       const points = isDue ? pending.next(sink.batchSize) : [];
@@ -195,9 +196,10 @@ export async function runSink(options: WorkerOptions): Promise<void> {
       const outcome = await send(sink, target, points);
       if (outcome.outcome === 'retry') {
         await waitFor(sink, outcome, points.length);
-        return false;
+        return 'retry';
       }
       failures = 0;
+      written += points.length;
       pending.settle(points.length, outcome.rejected);
       uncommitted += points.length;
       if (uncommitted >= commit.points || performance.now() - committedAt > commit.afterMs) {
@@ -206,7 +208,7 @@ export async function runSink(options: WorkerOptions): Promise<void> {
       }
     }
     await commitFinished(sink);
-    return true;
+    return written > 0 ? 'written' : 'nothing';
   }
 
   /** What was written in part is written to its end: whoever goes on would begin it anew. */
@@ -237,7 +239,8 @@ export async function runSink(options: WorkerOptions): Promise<void> {
       if (!(await replay(sink, parts.target))) continue;
       const { isEmpty, isMore } = await load(sink, parts.accepts);
       if (isEmpty) return;
-      if (!(await writeBatches(sink, parts.target)) || isMore) continue;
+      const progress = await writeBatches(sink, parts.target);
+      if (progress === 'retry' || (isMore && progress === 'written')) continue;
       const restMs = sink.maxAgeMs - pending.oldestMs();
       if (pending.size() > 0 && !nap.isWoken()) await nap.sleep(Math.max(5, Math.min(restMs, 1000)));
     }
