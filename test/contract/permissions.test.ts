@@ -271,7 +271,7 @@ async function makeTarget(operationId: string): Promise<Target> {
   const schedule = /Schedule(Runs)?$/.test(operationId) ? await makeSchedule(own, board) : '';
   const rule = /AlarmRule$/.test(operationId) ? await makeAlarmRule(own) : '';
   const sink = /(get|update|delete|pause|resume|test)Sink$|SinkDeadLetters$/.test(operationId)
-    ? await makeSink(own)
+    ? await makeSink(own, operationId === 'resumeSink' ? 'paused' : 'active')
     : '';
   const alarm = /Alarm$/.test(operationId) ? await makeAlarm(own, board) : '';
   const module = /Module$/.test(operationId) ? await makeModule(own, board) : '';
@@ -356,7 +356,7 @@ async function makeAlarmRule(tenant: string): Promise<string> {
 }
 
 /** By hand: more than a tenant may make. */
-async function makeSink(tenantId: string): Promise<string> {
+async function makeSink(tenantId: string, state: 'active' | 'paused'): Promise<string> {
   const id = randomUUID();
   const now = new Date();
   await api.rows.insert('reading_consumers', { id, tenant_id: tenantId, kind: 'sink', created_at: now });
@@ -369,6 +369,7 @@ async function makeSink(tenantId: string): Promise<string> {
     filter: '{}',
     batch_size: 10,
     max_age_ms: 2000,
+    state,
     created_by: 'test',
     created_at: now,
     updated_at: now,
