@@ -11,6 +11,7 @@ import { measureFanIn } from './rows/fan-in.ts';
 import { measureIngest } from './rows/ingest.ts';
 import { measureJoins } from './rows/joins.ts';
 import { measureAgentMemory, measureServerMemory } from './rows/memory.ts';
+import { measureMqtt } from './rows/mqtt.ts';
 import { measureOperationThroughput, measureOperationWait, measurePlan } from './rows/operations.ts';
 import { measureQueries } from './rows/queries.ts';
 import { measureClaims, measureScheduleTick } from './rows/queues.ts';
@@ -31,6 +32,7 @@ const measurements: Record<string, (context: BenchContext) => Promise<Result[]>>
   queries: measureQueries,
   ingest: measureIngest,
   coap: measureCoap,
+  mqtt: measureMqtt,
   joins: measureJoins,
   cost: measureCost,
   fanin: measureFanIn,
