@@ -1,5 +1,4 @@
 /** What becomes of one message: decided and written in the draft of a transaction. */
-import { hash } from 'node:crypto';
 import { type ModuleState, moduleLimits } from '../../common/wamp/modules.ts';
 import type { ReadingType } from '../../common/wamp/readings.ts';
 import type { DeadLetter } from './dead-letters.ts';
@@ -7,6 +6,7 @@ import type { Device } from './devices.ts';
 import type { Draft } from './draft.ts';
 import { isMacRight, type MacKeys } from './mac.ts';
 import type { Prepared, PreparedMessage } from './prepare.ts';
+import { quickHash } from './quick-hash.ts';
 import { takeNumber } from './sequence.ts';
 import type { DeadReason, IntakeOutcome, IntakeSettings, RawMessage } from './types.ts';
 
@@ -199,8 +199,8 @@ function isNew(
 }
 
 function hashOf({ path, payload }: RawMessage): [number, number] {
-  const digest = hash('sha256', Buffer.concat([Buffer.from(`${path}\n`), payload]), 'buffer');
-  return [digest.readUInt32LE(0), digest.readUInt32LE(4) || 1];
+  const [first, second] = quickHash(path, payload);
+  return [first, second || 1];
 }
 
 /** Into the dead letters, or back into them. */

@@ -5,10 +5,12 @@
  * The last ones before a stop are kept longer, for brokers: what was not acknowledged then comes again
  * when the agent is back, days later perhaps, and says of itself that it is a repetition.
  */
-import { hash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { prepared } from '../state/sqlite-file.ts';
 import { createKeySet, keyLength } from './key-set.ts';
+import { quickKey } from './quick-hash.ts';
+
+const nothing = new Uint8Array(0);
 
 export interface Transmissions {
   /** `repetition`: the message says that it is one, so that an old one counts too. */
@@ -26,7 +28,7 @@ export const transmissionLimits = {
 
 /** 8 characters, each a byte, that stand for source and transmission. */
 export function transmissionKey(source: string, transmission: string): string {
-  return hash('sha256', `${source}\n${transmission}`, 'buffer').toString('latin1', 0, keyLength);
+  return quickKey(`${source}\n${transmission}`, nothing, keyLength);
 }
 
 /** Inside a transaction. */

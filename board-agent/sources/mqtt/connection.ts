@@ -3,6 +3,7 @@
  * under way at a time, so its PUBACKs are held back (the message's callback is called with an error,
  * which is its way to say "not acknowledged") and written by acknowledgements.ts.
  */
+import { Socket } from 'node:net';
 import type { IClientOptions, IPublishPacket, MqttClient } from 'mqtt';
 import { messageOf } from '../../../common/runtime/app-error.ts';
 import type { IntakeOutcome } from '../../intake/types.ts';
@@ -78,6 +79,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     if (inFlight < settings.maxInFlight) callback(place && acknowledgedLater);
     else held.push(() => callback(place && acknowledgedLater));
   };
+  // Acknowledgements are few bytes, and the broker waits for them.
+  if (client.stream instanceof Socket) client.stream.setNoDelay(true);
   client.on('connect', ({ sessionPresent }) => options.onConnect(sessionPresent));
   client.on('error', (error) => fail(explain(error)));
   client.on('disconnect', ({ reasonCode }) => {
@@ -120,6 +123,8 @@ function clientOptions({ settings, clientId, credentials }: ConnectionOptions): 
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
+    // Asking for its log level costs more than some messages.
+    log: () => {},
     ...(protocol === '5'
       ? {
           protocolVersion: 5,

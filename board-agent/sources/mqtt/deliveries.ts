@@ -3,7 +3,6 @@
  * arrive comes again with the DUP flag, the same packet id, topic and payload. What this process has
  * taken it knows exactly; what a killed one had taken the intake knows by the transmission.
  */
-import { hash } from 'node:crypto';
 import type { IntakeOutcome } from '../../intake/types.ts';
 
 export interface Delivery {
@@ -21,10 +20,6 @@ export interface Deliveries {
   isRepetition(delivery: Delivery): boolean;
   /** The broker has begun a new session: its packet ids mean other messages. */
   forget(): void;
-}
-
-export function hashMessage(topic: string, payload: Uint8Array): string {
-  return hash('sha256', Buffer.concat([Buffer.from(`${topic}\n`), payload]), 'base64url').slice(0, 16);
 }
 
 export const transmissionOf = ({ messageId, hash: digest }: Delivery): string => `${messageId} ${digest}`;

@@ -1,7 +1,8 @@
 /** What is done with one message of the broker. */
 import type { IPublishPacket } from 'mqtt';
+import { quickKey } from '../../intake/quick-hash.ts';
 import type { IntakeDoor, IntakeOutcome, RawMessage } from '../../intake/types.ts';
-import { type Deliveries, type Delivery, hashMessage, transmissionOf } from './deliveries.ts';
+import { type Deliveries, type Delivery, transmissionOf } from './deliveries.ts';
 import type { BrokerMemory } from './memory.ts';
 import type { MqttSourceSettings } from './settings.ts';
 import { covers } from './topics.ts';
@@ -41,7 +42,7 @@ export function createReceive({
     const { topic, qos, retain } = packet;
     if (!isReading(topic)) return undefined;
     const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
-    const digest = hashMessage(topic, payload);
+    const digest = quickKey(topic, payload);
     if (retain && (settings.retained === 'ignore' || memory.isLastMessage(topic, digest))) return undefined;
     if (retain) onRetained();
     const message: RawMessage = { path: topic, payload, ...carriedBy(packet) };

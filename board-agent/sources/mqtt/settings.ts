@@ -90,11 +90,11 @@ export const schema = {
       default: 604_800,
     },
     maxInFlight: {
-      description: 'Messages that wait for the disk at a time.',
+      description: 'Messages that wait for the disk at a time. More cost memory, fewer cost time.',
       type: 'integer',
       minimum: 1,
       maximum: 4000,
-      default: 1000,
+      default: 500,
     },
     keepAliveSeconds: { type: 'integer', minimum: 1, maximum: 3600, default: 30 },
     ...intakeProperties,
