@@ -22,8 +22,8 @@ import { createOnce } from '../http/idempotency.ts';
 import type { ApiRequest, HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
-import { getNamedAccess } from '../named-access.ts';
-import { createLetterHandlers, type LetterOperations } from './letter-handlers.ts';
+import { createLetterHandlers } from './letter-handlers.ts';
+import { auditSink, findSink, type OneSink } from './one-sink.ts';
 import {
   insertSink,
   listSinkRows,
@@ -34,35 +34,9 @@ import {
   updateSinkRow,
 } from './sink-rows.ts';
 
-export type OneSink =
-  | 'getSink'
-  | 'updateSink'
-  | 'deleteSink'
-  | 'pauseSink'
-  | 'resumeSink'
-  | 'testSink'
-  | LetterOperations;
 type SinkOperations = 'listSinks' | 'createSink' | OneSink;
 
 const byName = 'name';
-
-export async function findSink(manager: EntityManager, request: ApiRequest<OneSink>) {
-  return getNamedAccess(manager, request, 'sinks', request.path.sink, request.query.tenant);
-}
-
-export async function auditSink(
-  manager: EntityManager,
-  request: ApiRequest<OneSink>,
-  { id, tenant, name }: Pick<SinkRow, 'id' | 'tenant' | 'name'>,
-  detail: Record<string, unknown> = {},
-): Promise<void> {
-  await auditChange(manager, request, {
-    tenantId: tenant,
-    targetKind: 'sink',
-    target: id,
-    detail: { name, ...detail },
-  });
-}
 
 export function createSinkHandlers(
   deps: ApiDeps,

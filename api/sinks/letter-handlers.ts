@@ -5,7 +5,7 @@ import type { ApiDeps } from '../deps.ts';
 import type { HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { versionTag } from '../http/versions.ts';
-import { auditSink, findSink } from './handlers.ts';
+import { auditSink, findSink, type LetterOperations } from './one-sink.ts';
 import {
   dropLetters,
   insertTestPoint,
@@ -16,12 +16,6 @@ import {
   toLetter,
   toSink,
 } from './sink-rows.ts';
-
-export type LetterOperations =
-  | 'testSink'
-  | 'listSinkDeadLetters'
-  | 'replaySinkDeadLetters'
-  | 'dropSinkDeadLetters';
 
 const newest = 'newest';
 
