@@ -1,4 +1,4 @@
-/** The README's tour, typed as it stands, in one shell. */
+/** The README's tour and the pages whose commands run beside it, each typed as it stands, in one shell. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -18,9 +18,9 @@ afterAll(async () => {
 }, 60_000);
 
 /** The blocks marked `sh tour`, in order: one script. */
-function tourScript(): string {
-  const readme = readFileSync(join(root, 'README.md'), 'utf8');
-  return [...readme.matchAll(/^```sh tour\n(.*?)^```/gms)].map((match) => match[1]).join('\n');
+function tourScript(page: string): string {
+  const text = readFileSync(join(root, page), 'utf8');
+  return [...text.matchAll(/^```sh tour\n(.*?)^```/gms)].map((match) => match[1]).join('\n');
 }
 
 function runShell(script: string): Promise<string> {
@@ -41,7 +41,7 @@ function runShell(script: string): Promise<string> {
 
 describe('README tour', () => {
   it('does what the README says', async () => {
-    const output = await runShell(tourScript());
+    const output = await runShell(tourScript('README.md'));
     expect(output).toContain('"name":"demo-gateway"');
     expect(output).toContain('"name":"my-gateway"');
     expect(output).toContain('system/cpu');
@@ -60,5 +60,16 @@ describe('README tour', () => {
     expect(output).toMatch(/"procedure":"ping".*"state":"succeeded"/);
     expect(output).toMatch(/"hash":"[0-9a-f]{64}","count":1/);
     expect(output).toMatch(/"name":"nightly".*"nextDueAt":\["20/);
+  }, 120_000);
+});
+
+describe('docs/sinks.md', () => {
+  it('has commands that do what it says', async () => {
+    const output = await runShell(tourScript('docs/sinks.md'));
+    expect(output).not.toContain('"code":');
+    for (const kind of ['file', 'influx', 'webhook', 'mqtt']) expect(output).toContain(`"kind":"${kind}"`);
+    expect(output).toMatch(/^\{"id":"[^"]+".*"stream":"/m);
+    expect(output).toContain('"state":"paused"');
+    expect(output).not.toContain('the-token-of-the-bucket');
   }, 120_000);
 });
