@@ -104,10 +104,10 @@ describe('an outcome', () => {
       [null, 'succeeded'],
     ]);
     await until('the conductor is woken for the board and for whoever waits', () => {
-      const bodies = conductor.received as { boards: string[]; operations: string[] }[];
+      const bodies = conductor.received as { boards?: string[]; operations?: string[] }[];
       return (
-        bodies.some((each) => each.boards.includes(board.uuid)) &&
-        bodies.some((each) => each.operations.includes(operationId))
+        bodies.some((each) => each.boards?.includes(board.uuid)) &&
+        bodies.some((each) => each.operations?.includes(operationId))
       );
     });
     const [queue] = await fixture.rows('SELECT ready, lane FROM board_queues WHERE board_uuid = ?', [
