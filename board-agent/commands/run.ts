@@ -30,8 +30,9 @@ export async function run({ stateDir, settingsPath }: RunOptions): Promise<void>
     const lock = acquireLock(stateDir, 'agent');
     lifecycle.onStop('lock', () => lock.release());
 
-    // Messages cost our own code, not SQLite: with the middle compiler half as much (ADR 31).
-    if (settings.sources.some((each) => each.name !== undefined)) setFlagsFromString('--maglev');
+    // Messages cost our own code, not SQLite: compiled it takes half as much (docs/performance.md).
+    if (settings.sources.some((each) => each.name !== undefined))
+      for (const flag of ['--maglev', '--opt']) setFlagsFromString(flag);
     const agent = createAgent({ stateDir, identity, settings, logger });
     lifecycle.onStop('agent', () => agent.stop());
     await agent.start();

@@ -94,7 +94,7 @@ export const schema = {
       type: 'integer',
       minimum: 1,
       maximum: 4000,
-      default: 500,
+      default: 250,
     },
     keepAliveSeconds: { type: 'integer', minimum: 1, maximum: 3600, default: 30 },
     ...intakeProperties,
