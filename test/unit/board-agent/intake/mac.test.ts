@@ -45,6 +45,21 @@ describe('signed messages', () => {
     expect(made.split(' ')[0]).toBe(rightMac(7).toString('hex'));
   });
 
+  it('are the only ones that speak for a device that signs', async () => {
+    const { door, spool } = openBench({ rules: [{ match: 'r', decoder: 'senml+json' }] });
+    const pack = [
+      { bn: 'n2/', n: 'temp', v: 20 },
+      { bn: 'n1/', n: 'temp', v: 99 },
+    ];
+    expect(await door.take(message(pack))).toMatchObject({
+      status: 'refused',
+      reason: 'bad-mac',
+      detail: "'n1' signs its messages, and this one is of 'n2'",
+    });
+    expect(spool.peek(10)).toBeUndefined();
+    expect(await door.take(message(pack.slice(0, 1)))).toMatchObject({ status: 'stored' });
+  });
+
   it('are taken with the right mac, in hexadecimal or base64url', async () => {
     const { door } = openBench();
     expect(await door.take(signed(1, rightMac(1).toString('hex')))).toMatchObject({ status: 'stored' });
