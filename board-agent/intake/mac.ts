@@ -3,9 +3,9 @@
  * stay here: they are in no log line, no status and no support bundle.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
 import { messageOf } from '../../common/runtime/app-error.ts';
 import { moduleNameLength, moduleNamePattern } from '../../common/wamp/modules.ts';
+import { readSecretFile } from '../state/secret-file.ts';
 
 export type MacKeys = Map<string, Buffer>;
 
@@ -28,23 +28,13 @@ export function readMacKeys(files: Readonly<Record<string, string>>, faults: str
 
 function readKey(path: string, say: (fault: string) => void): Buffer | undefined {
   try {
-    const { mode } = statSync(path);
-    if ((mode & 0o077) !== 0) {
-      say(`others may read it (mode ${(mode & 0o777).toString(8)}, wanted 600)`);
-      return undefined;
-    }
-    const key = withoutLineFeed(readFileSync(path));
+    const key = readSecretFile(path);
     if (key.length >= keyBytes.min && key.length <= keyBytes.max) return key;
     say(`it must have ${keyBytes.min} to ${keyBytes.max} bytes`);
   } catch (error) {
     say(messageOf(error));
   }
   return undefined;
-}
-
-function withoutLineFeed(content: Buffer): Buffer {
-  if (content.at(-1) !== 0x0a) return content;
-  return content.subarray(0, content.at(-2) === 0x0d ? -2 : -1);
 }
 
 export interface SignedMessage {

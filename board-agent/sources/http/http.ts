@@ -2,12 +2,13 @@
  * Takes POST requests of this host: the path goes to the rules, the body to the decoder. 200 is sent
  * once the message is on disk. Listens on a Unix socket in the state folder unless a port is given.
  */
-import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { resolve } from 'node:path';
 import { messageOf } from '../../../common/runtime/app-error.ts';
 import { ConfigError } from '../../../common/runtime/config.ts';
 import type { RawMessage } from '../../intake/types.ts';
+import { readSecretFile } from '../../state/secret-file.ts';
 import type { Source, SourceContext } from '../source.ts';
 import { answerOf, refusal, send } from './answers.ts';
 import { findRefusal } from './guard.ts';
@@ -117,9 +118,7 @@ function hostsOf({ port, host }: HttpSourceSettings): ReadonlySet<string> | unde
 /** Throws ConfigError. */
 function readToken(path: string): string {
   try {
-    const { mode } = statSync(path);
-    if ((mode & 0o077) !== 0) throw new Error(`others may read it (mode ${(mode & 0o777).toString(8)})`);
-    const token = readFileSync(path, 'utf8').trim();
+    const token = readSecretFile(path).toString().trim();
     if (token.length < 16) throw new Error('it must hold at least 16 characters');
     return token;
   } catch (error) {

@@ -1,5 +1,7 @@
 /** Certificates and the password of a broker, read anew for each connection: they may be renewed. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { messageOf } from '../../../common/runtime/app-error.ts';
+import { readSecretFile } from '../../state/secret-file.ts';
 import type { MqttSourceSettings } from './settings.ts';
 
 export interface Credentials {
@@ -15,16 +17,18 @@ export function readCredentials(settings: MqttSourceSettings): Credentials {
   const { username, passwordFile, caFile, certFile, keyFile } = settings;
   return {
     ...(username !== undefined && { username }),
-    ...(passwordFile !== undefined && { password: readPassword(passwordFile) }),
+    ...(passwordFile !== undefined && { password: readSecret('passwordFile', passwordFile).toString() }),
     ...(caFile !== undefined && { ca: readFileSync(caFile) }),
     ...(certFile !== undefined && { cert: readFileSync(certFile) }),
-    ...(keyFile !== undefined && { key: readFileSync(keyFile) }),
+    ...(keyFile !== undefined && { key: readSecret('keyFile', keyFile) }),
   };
 }
 
-function readPassword(path: string): string {
-  const { mode } = statSync(path);
-  if ((mode & 0o077) !== 0)
-    throw new Error(`passwordFile ${path}: others may read it (mode ${(mode & 0o777).toString(8)})`);
-  return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+/** Throws Error naming the setting and the file. */
+function readSecret(setting: string, path: string): Buffer {
+  try {
+    return readSecretFile(path);
+  } catch (error) {
+    throw new Error(`${setting} ${path}: ${messageOf(error)}`, { cause: error });
+  }
 }
