@@ -4,14 +4,11 @@ import { createServer, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../board-agent/clock.ts';
-import type { Intake, IntakeOutcome, RawMessage } from '../../../board-agent/intake/types.ts';
+import type { IntakeOutcome, RawMessage } from '../../../board-agent/intake/types.ts';
 import { parseSettings } from '../../../board-agent/settings.ts';
-import { createSources } from '../../../board-agent/sources/create-sources.ts';
-import type { Source } from '../../../board-agent/sources/source.ts';
 import { until } from '../../harness/until.ts';
-import { silent } from '../../unit/board-agent/fakes.ts';
 import { createBench } from '../../unit/board-agent/intake/support.ts';
+import { type OpenSource, openSource } from './source-support.ts';
 
 const rules = [{ match: 'r', decoder: 'json' }];
 const cleanUp: (() => void | Promise<void>)[] = [];
@@ -19,44 +16,16 @@ afterEach(async () => {
   for (const each of cleanUp.splice(0).reverse()) await each();
 });
 
-interface Opened {
-  dir: string;
-  heard: RawMessage[];
-  faults: (string | undefined)[];
-  source: Source;
-}
-
-/** A source whose door answers with `outcome`, or hands on to a real intake. */
+/** A source whose door answers with what `take` gives. */
 async function open(
   settings: object,
-  take: (message: RawMessage) => Promise<IntakeOutcome> = async () => ({ status: 'stored', readings: 1 }),
-): Promise<Opened> {
-  const dir = mkdtempSync(join(tmpdir(), 'boardwalk-http-'));
-  const heard: RawMessage[] = [];
-  const faults: (string | undefined)[] = [];
-  const intake: Intake = {
-    open: () => ({
-      take(message) {
-        heard.push(message);
-        return take(message);
-      },
-      setFault: (fault) => void faults.push(fault),
-    }),
-  };
-  const [source] = createSources(parseSettings({ sources: [{ kind: 'http', rules, ...settings }] }).sources, {
-    emit: () => undefined,
-    clock: systemClock,
-    logger: silent,
-    stateDir: dir,
-    intake,
-  });
-  if (!source) throw new Error('no source');
-  await source.start();
-  cleanUp.push(
-    () => rmSync(dir, { recursive: true }),
-    () => source.stop(),
-  );
-  return { dir, heard, faults, source };
+  take?: (message: RawMessage) => Promise<IntakeOutcome>,
+): Promise<OpenSource> {
+  const wanted = { kind: 'http', rules, ...settings };
+  const source = await openSource(wanted);
+  cleanUp.push(source.close);
+  if (take) source.answer(take);
+  return source;
 }
 
 interface Reply {
