@@ -103,10 +103,6 @@ export function createIntake(options: IntakeOptions): AgentIntake {
   function take(name: string, message: RawMessage): Promise<IntakeOutcome> {
     if (!worker.hasRoom()) return Promise.resolve(unavailable('too many messages wait for the disk'));
     const tooLarge = findSizeFault(message);
-    const refuse = (draft: Draft, detail: string): IntakeOutcome => {
-      draft.count(name, 'rejected');
-      return { status: 'refused', reason: 'too-large', detail };
-    };
     const arrival = arrivalOf(getDoor(name), message);
     const { transmission } = arrival;
     const isKnown =
@@ -116,7 +112,8 @@ export function createIntake(options: IntakeOptions): AgentIntake {
     return new Promise((resolve) => {
       worker.add({
         bytes: message.payload.length + message.path.length,
-        run: (draft) => (tooLarge === undefined ? apply(draft, context, arrival) : refuse(draft, tooLarge)),
+        run: (draft) =>
+          tooLarge === undefined ? apply(draft, context, arrival) : refuse(draft, name, tooLarge),
         done: (outcome) => resolve(outcome as IntakeOutcome),
         failed: (error) => resolve(unavailable(error.message)),
       });
@@ -133,15 +130,15 @@ export function createIntake(options: IntakeOptions): AgentIntake {
 
   function arrivalOf({ settings, prepare }: Door, message: RawMessage, receivedAt = clock.now()): Arrival {
     let prepared: Prepared | undefined;
-    return {
+    const arrival: Arrival = {
       door: settings,
       message,
       receivedAt,
       prepare: () => (prepared ??= prepare(message, receivedAt)),
-      ...(message.transmission !== undefined && {
-        transmission: transmissionKey(settings.name, message.transmission),
-      }),
     };
+    if (message.transmission !== undefined)
+      arrival.transmission = transmissionKey(settings.name, message.transmission);
+    return arrival;
   }
 
   /** A letter goes through again; undefined when its source is gone. */
@@ -239,6 +236,11 @@ function collectFaults<T>(compile: () => T, faults: string[]): T | undefined {
     faults.push(...error.faults);
     return undefined;
   }
+}
+
+function refuse(draft: Draft, source: string, detail: string): IntakeOutcome {
+  draft.count(source, 'rejected');
+  return { status: 'refused', reason: 'too-large', detail };
 }
 
 function unavailable(detail: string): IntakeOutcome {

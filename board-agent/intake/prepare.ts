@@ -84,29 +84,32 @@ function nameReadings(decoded: Decoded, naming: Naming): Prepared {
       ? each
       : { ...each, module: named, measurement: `${each.module}/${each.measurement}` },
   );
-  const modules = new Set([device, ...readings.map((each) => each.module ?? device)]);
+  const modules = [device];
+  for (const { module = device } of readings) if (!modules.includes(module)) modules.push(module);
   for (const module of modules) checkModule(module);
   checkNames(readings);
-  const seq = decoded.seq ?? parseSeq(fields.seq);
-  const mac = decoded.mac ?? fields.mac;
-  return {
+  const prepared: PreparedMessage = {
     device,
-    modules: [...modules],
+    modules,
     signed: decoded.signed ?? naming.message.payload,
     readings: readings.map((each) => toReading(each, each.module ?? device, naming)),
-    ...(seq !== undefined && { seq: checkSeq(seq) }),
-    ...(mac !== undefined && { mac }),
   };
+  const seq = decoded.seq ?? parseSeq(fields.seq);
+  const mac = decoded.mac ?? fields.mac;
+  if (seq !== undefined) prepared.seq = checkSeq(seq);
+  if (mac !== undefined) prepared.mac = mac;
+  return prepared;
 }
 
 /** Path and message must not contradict each other: a broker may let a device write its own topics only. */
 function findDevice(decoded: Decoded, { rule, captures, message }: Naming): string | undefined {
-  const said = [captures.module ?? captures.device, decoded.device, message.fields?.device].filter(
-    (each) => each !== undefined,
-  );
-  const other = said.find((each) => each !== said[0]);
-  if (other !== undefined) fail(`it is of '${said[0]?.slice(0, 60)}' and of '${other.slice(0, 60)}'`);
-  return said[0] ?? rule.module;
+  let named: string | undefined;
+  for (const each of [captures.module ?? captures.device, decoded.device, message.fields?.device]) {
+    if (each === undefined || each === named) continue;
+    if (named !== undefined) fail(`it is of '${named.slice(0, 60)}' and of '${each.slice(0, 60)}'`);
+    named = each;
+  }
+  return named ?? rule.module;
 }
 
 function fail(rule: string): never {
@@ -132,8 +135,7 @@ function checkSeq(seq: number): number {
 function toReading(reading: DecodedReading, module: string, naming: Naming): Reading {
   const { rule, captures, receivedAt, declare } = naming;
   const { value } = reading;
-  const parts = [captures.measurement, reading.measurement].filter((each) => each);
-  const measurement = (rule.prefix ?? '') + cleanName(parts.join('.') || 'value');
+  const measurement = (rule.prefix ?? '') + cleanName(joined(captures.measurement, reading.measurement));
   const name = `${module}/${measurement}`;
   const at = Math.round(reading.at ?? receivedAt);
   if (!(at >= 0 && at <= latestAt)) fail(`the time of '${name}' must be in epoch milliseconds`);
@@ -145,6 +147,10 @@ function toReading(reading: DecodedReading, module: string, naming: Naming): Rea
   const unit =
     findUnit(rule.units, measurement) ?? findUnit(rule.units, reading.measurement) ?? reading.unit ?? '';
   return { stream: declare(name, type, unit), at, value };
+}
+
+function joined(captured = '', own: string): string {
+  return captured !== '' && own !== '' ? `${captured}.${own}` : captured || own || 'value';
 }
 
 function findUnit(units: Record<string, string> = {}, measurement: string): string | undefined {

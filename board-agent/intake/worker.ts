@@ -2,6 +2,7 @@
  * Runs what the intake has to do in transactions of the spool, one after the other: everything that
  * comes while one is under way goes together into the next.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { Clock } from '../clock.ts';
@@ -64,6 +65,7 @@ export function createWorker(options: WorkerOptions): Worker {
     running = true;
     while (queue.length > 0) {
       try {
+        await nextTurn();
         const { draft, results } = await spool.append(runBatch);
         options.onAdopted(draft.adopt());
         for (const [index, item] of takeUnderWay().entries()) item.done(results[index]);

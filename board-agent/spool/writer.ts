@@ -46,6 +46,11 @@ const markEveryMs = 60_000;
 /** Share of the spool's bytes beyond which nothing is appended: the rest is for acknowledgements and counts. */
 const appendShare = 0.9;
 
+function refused(appends: readonly Append[]): Settled[] {
+  const error = unavailable('it has no room');
+  return appends.map(() => ({ error }));
+}
+
 export function createWriter(options: {
   limits: SpoolLimits;
   clock: Clock;
@@ -127,9 +132,7 @@ export function createWriter(options: {
       if (appends.length > 0) {
         const most = limits.maxBytes * appendShare;
         spoolFull += trimByBytes(db, most, next.nextSeq);
-        const error = unavailable('it has no room');
-        settled =
-          usedBytes(db) > most ? appends.map(() => ({ error })) : storeAppends(db, next, appends, careful);
+        settled = usedBytes(db) > most ? refused(appends) : storeAppends(db, next, appends, careful);
       }
       const trimmed = tidies ? tidy(db, next, now) : { tooOld: 0, spoolFull: 0 };
       return { settled, tooOld: trimmed.tooOld, spoolFull: spoolFull + trimmed.spoolFull };

@@ -41,7 +41,7 @@ export const treeOptionsSchema = {
   },
 };
 
-const headers = ['device', 'seq', 'mac', 'time'];
+const headers: readonly string[] = ['device', 'seq', 'mac', 'time'];
 
 /** `findSigned` gives the bytes of the envelope's data as sent; called only for an envelope with a mac. */
 export function readEnvelope(
@@ -54,19 +54,23 @@ export function readEnvelope(
   if (!isEnvelope) return readPlain(value, options);
   const { data, device, seq, mac } = value;
   const time = options.time ?? 'time';
-  const unknown = Object.keys(value).find(
-    (name) => ![...headers, 'data', time, ...options.ignore].includes(name),
-  );
+  const isKnown = (name: string) =>
+    name === 'data' || name === time || headers.includes(name) || options.ignore.includes(name);
+  const unknown = Object.keys(value).find((name) => !isKnown(name));
   if (unknown !== undefined)
     throw undecodable(
       `'${unknown.slice(0, 60)}' is not a member of the envelope: put it into data, or name it in options.ignore`,
     );
-  const signed = isPresent(mac) ? findSigned() : undefined;
-  return {
-    ...headersOf({ device, seq, time: value[time] }, options.timeUnit, flatten(data, options.ignore)),
-    ...(isPresent(mac) && { mac: asMac(mac) }),
-    ...(signed && { signed }),
-  };
+  const decoded = headersOf(
+    { device, seq, time: value[time] },
+    options.timeUnit,
+    flatten(data, options.ignore),
+  );
+  if (!isPresent(mac)) return decoded;
+  decoded.mac = asMac(mac);
+  const signed = findSigned();
+  if (signed) decoded.signed = signed;
+  return decoded;
 }
 
 function readPlain(value: JsonObject, options: TreeOptions): Decoded {
@@ -86,11 +90,12 @@ function headersOf(
   readings: Decoded['readings'],
 ): Decoded {
   const at = isPresent(time) ? parseTime(time, 'time', timeUnit) : undefined;
-  return {
-    ...(isPresent(device) && { device: asDevice(device) }),
-    ...(isPresent(seq) && { seq: asSequence(seq) }),
+  const decoded: Decoded = {
     readings: at === undefined ? readings : readings.map((each) => ({ ...each, at })),
   };
+  if (isPresent(device)) decoded.device = asDevice(device);
+  if (isPresent(seq)) decoded.seq = asSequence(seq);
+  return decoded;
 }
 
 function isObject(value: unknown): value is JsonObject {

@@ -1,5 +1,5 @@
 /** Which resource a request is for: its path and query, also those that a terminator put into Proxy-Uri. */
-import { type Message, textsOf } from './packet.ts';
+import type { Message } from './packet.ts';
 
 export interface ResourceAddress {
   /** Segments joined by `/`, none in front. */
@@ -41,20 +41,27 @@ export function findUnknownOption({ options }: Message): string | undefined {
  * (`coap-server-openssl -P`) sends the whole address in Proxy-Uri, and no Uri-Path.
  */
 export function findAddress(message: Message, proxyNames: readonly string[]): ResourceAddress | undefined {
-  const [proxied] = textsOf(message, 'Proxy-Uri');
-  const own = {
-    path: textsOf(message, 'Uri-Path').map(asSegment).join('/'),
-    queries: textsOf(message, 'Uri-Query'),
-  };
+  const own: ResourceAddress = { path: '', queries: [] };
+  let [segments, isProxied] = [0, false];
+  let host: string | undefined;
+  let proxied: string | undefined;
+  for (const { name, value } of message.options) {
+    if (name === 'Uri-Path') {
+      own.path = `${own.path}${segments > 0 ? '/' : ''}${asSegment(textOf(value))}`;
+      segments += 1;
+    } else if (name === 'Uri-Query') own.queries.push(textOf(value));
+    else if (name === 'Uri-Host') host ??= textOf(value).toLowerCase();
+    else if (name === 'Proxy-Uri') proxied ??= textOf(value);
+    else if (name === 'Proxy-Scheme') isProxied = true;
+  }
   if (proxied !== undefined) {
     const named = parseUri(proxied);
     return named && proxyNames.includes(named.host) ? named : undefined;
   }
-  const isProxied = textsOf(message, 'Proxy-Scheme').length > 0;
-  if (isProxied && !proxyNames.includes(textsOf(message, 'Uri-Host')[0]?.toLowerCase() ?? ''))
-    return undefined;
-  return own;
+  return isProxied && !proxyNames.includes(host ?? '') ? undefined : own;
 }
+
+const textOf = (value: Buffer) => value.toString('utf8');
 
 const asSegment = (text: string) => text.replaceAll('/', '%2F');
 

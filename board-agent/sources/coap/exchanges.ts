@@ -4,10 +4,10 @@
  * client stops repeating, and the answer as a message of its own, repeated until it is acknowledged.
  * A repetition of a request is answered as the first was, and handled once.
  */
-import { hash } from 'node:crypto';
 import { messageOf } from '../../../common/runtime/app-error.ts';
 import type { Logger } from '../../../common/runtime/logger.ts';
 import type { Clock } from '../../clock.ts';
+import { quickKey } from '../../intake/quick-hash.ts';
 import type { Confirmable } from './confirmable.ts';
 import {
   type CoapOption,
@@ -105,11 +105,11 @@ export function createExchanges(options: ExchangesOptions): Exchanges {
       if (type === 'CON') peer.send(emptyMessage('RST', messageId));
       return;
     }
-    const key = `${peer.key} ${hash('sha256', bytes, 'base64url').slice(0, 22)}`;
+    const key = quickKey(peer.key, bytes);
     const known = exchanges.get(key) ?? previous.get(key);
     if (known) repeat(known, message, peer);
     else if (underWay >= exchangeLimits.underWay) peer.send(reply(message, busy));
-    else void run({ ...message, peer, transmission: key });
+    else void run(Object.assign(message, { peer, transmission: key }));
   }
 
   function repeat({ acknowledged, response }: Exchange, message: Message, peer: Peer): void {
@@ -128,27 +128,20 @@ export function createExchanges(options: ExchangesOptions): Exchanges {
       peer.send(emptyMessage('ACK', messageId));
     };
     const cancelAck = type === 'CON' ? clock.after(exchangeLimits.ackAfterMs, acknowledge) : undefined;
-    try {
-      const response = await answer(request);
+    const answer = (response: CoapResponse) => {
       cancelAck?.();
       if (exchange.acknowledged) sendSeparately(request, response);
       else peer.send(reply(request, response));
       exchange.response = response;
+    };
+    try {
+      answer(await options.handle(request));
     } catch (error) {
-      logger.error({ err: error }, 'an answer could not be written');
+      logger.error({ err: error }, 'a request could not be answered');
+      answer({ code: '5.00' });
     } finally {
-      cancelAck?.();
       underWay -= 1;
       if (underWay === 0) for (const done of whenIdle.splice(0)) done();
-    }
-  }
-
-  async function answer(request: CoapRequest): Promise<CoapResponse> {
-    try {
-      return await options.handle(request);
-    } catch (error) {
-      logger.error({ err: error }, 'a request could not be handled');
-      return { code: '5.00' };
     }
   }
 

@@ -109,8 +109,5 @@ export function findUint({ options }: Pick<Message, 'options'>, name: string): n
   return option.value.length === 0 ? 0 : option.value.readUIntBE(0, option.value.length);
 }
 
-export const textsOf = ({ options }: Pick<Message, 'options'>, name: string): string[] =>
-  options.filter((each) => each.name === name).map(({ value }) => value.toString('utf8'));
-
 export const hasOption = ({ options }: Pick<Message, 'options'>, name: string): boolean =>
   options.some((each) => each.name === name);

@@ -1,6 +1,6 @@
 /** What is done with a request: the two resources that are read, and all others, where messages are posted. */
 import { compileRules } from '../../intake/rules.ts';
-import type { IntakeDoor, RuleSettings } from '../../intake/types.ts';
+import type { IntakeDoor, RawMessage, RuleSettings } from '../../intake/types.ts';
 import { findAddress, findUnknownOption, type ResourceAddress } from './address.ts';
 import { responseOf } from './answers.ts';
 import { inBlocks, type Uploads } from './blocks.ts';
@@ -46,14 +46,11 @@ export function createRequestHandler(
   async function take(request: CoapRequest, { path, queries }: ResourceAddress): Promise<CoapResponse> {
     const assembled = uploads.take(request, `${path}?${queries.join('&')}`);
     if ('response' in assembled) return assembled.response;
+    const message: RawMessage = { path, payload: assembled.payload, transmission: request.transmission };
     const contentType = mediaTypeOf(findUint(request, 'Content-Format'));
-    const outcome = await door.take({
-      path,
-      payload: assembled.payload,
-      transmission: request.transmission,
-      fields: fieldsOf(queries),
-      ...(contentType !== undefined && { contentType }),
-    });
+    if (contentType !== undefined) message.contentType = contentType;
+    if (queries.length > 0) message.fields = fieldsOf(queries);
+    const outcome = await door.take(message);
     const response = responseOf(outcome, maxPayloadBytes);
     if (assembled.options.length === 0) return response;
     return { ...response, options: [...(response.options ?? []), ...assembled.options] };
