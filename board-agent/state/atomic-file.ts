@@ -1,5 +1,5 @@
 /** Files that are either the old or the new one, also after the power went: write aside, sync, rename, sync the folder. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 export interface WriteOptions {
@@ -8,18 +8,30 @@ export interface WriteOptions {
   durable: boolean;
 }
 
+/** Throws what the file system throws; the old file is as it was then, and nothing is left beside it. */
 export function writeFileAtomic(path: string, content: string, { mode, durable }: WriteOptions): void {
   const aside = `${path}.${process.pid}.new`;
   rmSync(aside, { force: true });
-  const file = openSync(aside, 'wx', mode);
   try {
-    writeSync(file, content);
+    writeNewFile(aside, content, { mode, durable });
+    renameSync(aside, path);
+  } catch (error) {
+    // On a full disk its room is needed.
+    rmSync(aside, { force: true });
+    throw error;
+  }
+  if (durable) syncFolder(dirname(path));
+}
+
+function writeNewFile(path: string, content: string, { mode, durable }: WriteOptions): void {
+  const file = openSync(path, 'wx', mode);
+  try {
+    // A single write takes what there is room for, and calls it a success.
+    writeFileSync(file, content);
     if (durable) fsyncSync(file);
   } finally {
     closeSync(file);
   }
-  renameSync(aside, path);
-  if (durable) syncFolder(dirname(path));
 }
 
 export function removeFile(path: string): void {

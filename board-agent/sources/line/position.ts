@@ -2,7 +2,7 @@
  * How far a file has been read, across restarts. Written after each group of lines and not flushed:
  * a kill loses nothing of it, and what a power cut loses is known to the intake for some minutes.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { asInteger, asObject, asString } from '../../../common/runtime/guards.ts';
 
 export interface Position {
@@ -18,6 +18,9 @@ export interface PositionFile {
   write(position: Position): void;
   close(): void;
 }
+
+/** Not emptied at first: on a full disk the room that it gave back may be gone, and what it said with it. */
+const keepContent = constants.O_WRONLY | constants.O_CREAT;
 
 export function openPosition(path: string): PositionFile {
   let file: number | undefined;
@@ -37,7 +40,7 @@ export function openPosition(path: string): PositionFile {
       }
     },
     write(position) {
-      file ??= openSync(path, 'w', 0o600);
+      file ??= openSync(path, keepContent, 0o600);
       const length = writeSync(file, JSON.stringify(position), 0);
       ftruncateSync(file, length);
     },

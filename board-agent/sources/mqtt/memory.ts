@@ -11,7 +11,6 @@ import { writeFileAtomic } from '../../state/atomic-file.ts';
 export interface BrokerMemory {
   clientId: string;
   subscriptions(): readonly string[];
-  /** Written at once. */
   noteSubscriptions(subscriptions: readonly string[]): void;
   /** The last message of the topic was this one. */
   noteMessage(topic: string, hash: string): void;
@@ -48,7 +47,6 @@ export function openMemory(path: string, wantedClientId: string | undefined): Br
       if (JSON.stringify(wanted) === JSON.stringify(subscriptions)) return;
       subscriptions = [...wanted];
       changed = true;
-      save();
     },
     noteMessage(topic, hash) {
       const known = last.get(topic);

@@ -105,6 +105,8 @@ export function createMqttSource(settings: MqttSourceSettings, context: SourceCo
         sessionPresent,
         memory,
       );
+      // Who is killed now should find the session's subscriptions again.
+      save();
       setFault(refused.length > 0 ? `the broker refuses ${refused.join(', ')}`.slice(0, 500) : undefined);
     } catch (error) {
       // Its end is dealt with where the connection is.

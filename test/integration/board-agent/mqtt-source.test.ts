@@ -1,5 +1,5 @@
 /** The source `mqtt` at a real broker: what is acknowledged when, and what comes again. */
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
@@ -124,6 +124,17 @@ describe('the source mqtt', () => {
     },
     30_000,
   );
+
+  it('says that it hears although what it knows of the broker cannot be written', async () => {
+    const source = await openSource(settingsOf(), { asleep: true });
+    open.push(source);
+    // In the way of its file, as a full disk would be.
+    mkdirSync(join(source.dir, 'mqtt-mqtt.json/in-the-way'), { recursive: true });
+    await source.source.start();
+    await until('it hears', () => source.faults.length > 1 && source.fault() === undefined);
+    await publish(await device(), 'one');
+    await until('the message', () => source.heard.length === 1);
+  });
 
   it('says that it is a repetition when a new process is sent what the old one had taken', async () => {
     const source = await hear();
