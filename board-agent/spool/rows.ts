@@ -27,8 +27,8 @@ export function moveToRefused(
 }
 
 /**
- * The file has lost commits (a disk that lies, a copy put back): numbers were given a second time.
- * What came before is on the server; what is new goes on in a new epoch.
+ * Numbers were given a second time, see reconcile.ts. What came before `from` is on the server; what is
+ * new goes on in a new epoch.
  */
 export function renumber(db: DatabaseSync, next: SpoolState, from: number): void {
   const shift = from - 1;

@@ -13,15 +13,14 @@
  * number that will not come is in `gaps` with its reason. A disk that is full or failing never
  * throws out of here: readings wait in memory, then are counted as lost.
  */
-import type { DatabaseSync } from 'node:sqlite';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { ReadingsBatch, ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
 import type { Clock } from '../clock.ts';
 import { isFull, usedBytes, vacuum } from '../state/sqlite-file.ts';
 import { type Append, refuseAll, type Settled, type SpoolWork, settle, unavailable } from './appends.ts';
 import { readBatch } from './batch.ts';
-import type { SpoolState } from './database.ts';
-import { countMissing, moveToRefused, renumber } from './rows.ts';
+import { createReconciler } from './reconcile.ts';
+import { countMissing, moveToRefused } from './rows.ts';
 import { createStore } from './store.ts';
 import { dropOldest, type SpoolLimits } from './trim.ts';
 import { createWriter } from './writer.ts';
@@ -76,7 +75,7 @@ export interface Spool {
   append<T>(work: SpoolWork<T>): Promise<T>;
   /** Commits what is buffered, deletes what is acknowledged, keeps the bounds. Never throws. */
   flush(): void;
-  /** The oldest readings that are on disk and not acknowledged; at most `maxReadings`. */
+  /** The oldest readings that are on disk and not acknowledged; at most `maxReadings`. They count as sent. */
   peek(maxReadings: number): ReadingsBatch | undefined;
   /** The server has everything up to `seq` of that epoch. */
   ack(epoch: string, seq: number): void;
@@ -114,7 +113,6 @@ export function createSpool(options: SpoolOptions): Spool {
   let retryAtMs = 0;
   let closed = false;
   let cancelTick: (() => void) | undefined;
-  let cancelReconcile: (() => void) | undefined;
   let endOfTurn: NodeJS.Immediate | undefined;
   const lost: SpoolStats['lost'] = { spoolFull: 0, tooOld: 0, diskFull: 0, refused: 0 };
 
@@ -187,36 +185,24 @@ export function createSpool(options: SpoolOptions): Spool {
     schedule();
   }
 
-  /**
-   * On disk before anything is sent: from then on the server may know more than this file. What was
-   * sent without would be renumbered after a restart, and stored twice.
-   */
-  function reconcile(epoch: string, serverAckedSeq: number): void {
-    cancelReconcile?.();
-    cancelReconcile = undefined;
-    const { epoch: own, unverifiedFrom } = store.state();
-    if (epoch !== own) return;
-    const hasLostCommits = unverifiedFrom !== undefined && serverAckedSeq >= unverifiedFrom;
-    if (!hasLostCommits) ack(epoch, serverAckedSeq);
-    if (unverifiedFrom === undefined) return;
-    const settle = (db: DatabaseSync, next: SpoolState) => {
-      if (hasLostCommits) renumber(db, next, unverifiedFrom);
-      else next.unverifiedFrom = undefined;
-      return true;
-    };
-    if (!store.guard(() => store.commit(settle), false)) {
-      cancelReconcile = clock.after(retryDiskMs, () => reconcile(epoch, serverAckedSeq));
-      return;
-    }
+  const reconciler = createReconciler({
+    store,
+    clock,
+    logger: options.logger,
+    retryDiskMs,
+    ack,
     // What has been measured on the way goes with the first batch.
-    flush();
-    if (!hasLostCommits) return;
-    options.logger.error(
-      { serverAckedSeq, unverifiedFrom },
-      'the spool has lost commits: its numbering begins anew',
-    );
-    writer.forgetMark();
-    options.onNewEpoch?.();
+    onConfirmed: flush,
+    onRenumbered() {
+      writer.forgetMark();
+      options.onNewEpoch?.();
+    },
+  });
+
+  function peek(maxReadings: number): ReadingsBatch | undefined {
+    const batch = store.read((db) => readBatch(db, store.state(), maxReadings), undefined);
+    if (batch) reconciler.noteSent(batch.from + batch.readings.length - 1);
+    return batch;
   }
 
   function waiting(): number {
@@ -243,7 +229,7 @@ export function createSpool(options: SpoolOptions): Spool {
       return promise as Promise<T>;
     },
     flush,
-    peek: (maxReadings) => store.read((db) => readBatch(db, store.state(), maxReadings), undefined),
+    peek,
     ack,
     refuse(epoch, seq, reason) {
       const moved = store.guard(
@@ -255,7 +241,7 @@ export function createSpool(options: SpoolOptions): Spool {
       );
       if (moved) lost.refused += 1;
     },
-    reconcile,
+    reconcile: reconciler.reconcile,
     isConfirmed: () => store.state().unverifiedFrom === undefined,
     epoch: () => store.state().epoch,
     waiting,
@@ -279,7 +265,7 @@ export function createSpool(options: SpoolOptions): Spool {
       flush();
       cancelTick?.();
       cancelTick = undefined;
-      cancelReconcile?.();
+      reconciler.stop();
       store.close();
     },
   };

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -322,6 +322,49 @@ describe('spool', () => {
     again.reconcile(again.epoch(), 4);
     expect(again.epoch()).toBe(spool.epoch());
     expect(values(again)).toEqual([4]);
+  });
+
+  it('begins anew when a copy of it has sent under its numbers: each reading is on the server once', () => {
+    const path = join(dir, 'spool.db');
+    const first = open();
+    first.reconcile(first.epoch(), 0);
+    fill(first, 3);
+    first.flush();
+    close(first);
+    cpSync(path, join(dir, 'copy.db'));
+    /** As the server does: behind a fence for each epoch. */
+    const fences = new Map<string, number>();
+    const onServer: unknown[] = [];
+    const send = (spool: Spool) => {
+      spool.reconcile(spool.epoch(), fences.get(spool.epoch()) ?? 0);
+      const batch = spool.peek(1000);
+      if (!batch) return;
+      const { epoch, from, readings } = batch;
+      const acked = fences.get(epoch) ?? 0;
+      for (const [index, [, , value]] of readings.entries()) if (from + index > acked) onServer.push(value);
+      const last = from + readings.length - 1;
+      fences.set(epoch, Math.max(acked, last));
+      spool.ack(epoch, last);
+      spool.flush();
+    };
+    const twins = [open(), open({ path: join(dir, 'copy.db') })];
+    // Both have started before one of them sends.
+    for (const twin of twins) twin.reconcile(twin.epoch(), 0);
+    for (let round = 0; round < 4; round += 1)
+      for (const [index, twin] of twins.entries()) {
+        // The one whose session was taken over goes on measuring.
+        for (const [other, each] of twins.entries())
+          fill(each, 1 + index, 1000 * (other + 1) + 10 * round + 5 * index);
+        for (const each of twins) each.flush();
+        send(twin);
+      }
+    for (const twin of twins) send(twin);
+    const own = [1000, 2000].flatMap((from) =>
+      [0, 10, 20, 30].flatMap((round) => [from + round, from + round + 5, from + round + 6]),
+    );
+    // What was there when it was copied is in both.
+    expect(onServer.toSorted((a, b) => Number(a) - Number(b))).toEqual([0, 1, 2, ...own]);
+    expect(twins[0]?.epoch()).not.toBe(twins[1]?.epoch());
   });
 
   it('gives space back when it has drained', () => {
