@@ -11,6 +11,7 @@ import type { LetterView } from '../procedures/dead-letters.ts';
 import { loadSettings } from '../settings.ts';
 import { findIdentity } from '../state/identity.ts';
 import { acquireLock } from '../state/instance-lock.ts';
+import { visible } from './visible.ts';
 
 export interface LettersPage {
   letters: LetterView[];
@@ -45,7 +46,7 @@ export function formatLetters({ letters, next, summary }: LettersPage): string {
   const reasons = Object.entries(summary.byReason).map(([reason, count]) => `${count} ${reason}`);
   const lines = letters.map(
     ({ id, at, source, reason, path, detail }) =>
-      `${String(id).padStart(6)}  ${at}  ${source.padEnd(10)} ${reason.padEnd(13)} ${path}  ${detail}`,
+      `${String(id).padStart(6)}  ${at}  ${source.padEnd(10)} ${reason.padEnd(13)} ${visible(path)}  ${visible(detail)}`,
   );
   const total = `${summary.letters} dead letters${reasons.length > 0 ? `: ${reasons.join(', ')}` : ''}`;
   return [...lines, total, ...(next === null ? [] : [`more with --after ${next}`])].join('\n');

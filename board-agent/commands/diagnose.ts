@@ -17,6 +17,7 @@ import { signChallenge } from '../session/cryptosign.ts';
 import { isRefusal, openLink } from '../session/link.ts';
 import { findIdentity, findModeFaults, type Identity } from '../state/identity.ts';
 import { readStatus } from './status.ts';
+import { visible } from './visible.ts';
 
 export interface Finding {
   name: string;
@@ -153,7 +154,9 @@ async function checkJoin(url: string, identity: Identity, say: Say): Promise<voi
       name: 'clock',
       ok,
       detail: `round trip ${roundTripMs.toFixed(1)} ms, this clock is ${Math.abs(offsetMs / 1000).toFixed(3)} s ${offsetMs > 0 ? 'behind' : 'ahead'}`,
-      ...(!ok && { hint: 'readings carry wrong times: set up time synchronisation on this host' }),
+      ...(!ok && {
+        hint: 'set up time synchronisation on this host: readings carry its times, beyond a minute the server’s',
+      }),
     });
   } catch (error) {
     say({ name: 'server', ok: false, detail: messageOf(error), hint: joinHints['not-yet'] });
@@ -235,7 +238,7 @@ async function findUnmatched(stateDir: string): Promise<string> {
     const answer = await callAgent(stateDir, 'gateway.dead_letters', { limit: 1 });
     if (!answer) return '';
     const { summary } = answer.result as { summary: LetterSummary };
-    return `; no rule fits ${summary.unmatched.map(({ path, letters }) => `${path} (${letters})`).join(', ')}`;
+    return `; no rule fits ${summary.unmatched.map(({ path, letters }) => `${visible(path)} (${letters})`).join(', ')}`;
   } catch (error) {
     return `; ${messageOf(error)}`;
   }
