@@ -30,6 +30,7 @@ import type { OpenLink, SocketFactory } from './session/link.ts';
 import type { AgentSettings } from './settings.ts';
 import { createSources } from './sources/create-sources.ts';
 import { createSpool, type Spool } from './spool/spool.ts';
+import { createStampClock } from './stamp-clock.ts';
 import { findIdentity, type Identity, storeIdentity } from './state/identity.ts';
 import { readBootId } from './state/process-facts.ts';
 import { type AgentStatus, createStatusWriter } from './state/status-file.ts';
@@ -67,6 +68,7 @@ export function createAgent(options: AgentOptions): Agent {
   const { stateDir, settings, logger, clock = systemClock } = options;
   const { boardUuid } = options.identity;
   const serverClock = createServerClock(clock);
+  const stampClock = createStampClock(clock, serverClock, logger.child({ part: 'clock' }));
   const startedAt = clock.now();
   let identity = options.identity;
   /** Epoch that the server has heard of in hello: only its readings are sent. */
@@ -87,12 +89,12 @@ export function createAgent(options: AgentOptions): Agent {
     onNewEpoch: () => queueMicrotask(() => session.greetAgain()),
   });
 
-  const emit = createEmit({ spool, clock, logger });
+  const emit = createEmit({ spool, clock: stampClock, logger });
   /** Source by module, of the modules that sources declare themselves. */
   const owners = new Map<string, string>();
   const intake = createIntake({
     spool,
-    clock,
+    clock: stampClock,
     logger: logger.child({ part: 'intake' }),
     letterBytes: Math.min(deadLetterLimits.bytes, settings.spool.maxBytes * letterShare),
     ownerOf: (module) => owners.get(module),
@@ -100,7 +102,7 @@ export function createAgent(options: AgentOptions): Agent {
   const sources = createSources(settings.sources, {
     emit,
     intake,
-    clock,
+    clock: stampClock,
     serverNow: serverClock.now,
     logger,
     stateDir,
