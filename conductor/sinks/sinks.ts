@@ -22,6 +22,7 @@ export const defaultSinksSettings: SinksSettings = {
   atOnce: 100,
   leaseSeconds: 10,
   timeoutMs: 10_000,
+  longestTimeoutMs: 60_000,
   retry: { baseMs: 500, capMs: 30_000 },
   maxRetryAfterMs: 300_000,
 };

@@ -37,8 +37,9 @@ import {
 
 export interface WorkerSettings {
   leaseSeconds: number;
-  /** Of one request to a target. */
+  /** Of one request to a target; doubled each time that it is not enough, up to the longest. */
   timeoutMs: number;
+  longestTimeoutMs: number;
   retry: { baseMs: number; capMs: number };
   /** A target may ask for no longer a pause than this. */
   maxRetryAfterMs: number;
@@ -73,7 +74,9 @@ const lookAgainMs = 500;
 export async function runSink(options: WorkerOptions): Promise<void> {
   const { database, sinkId, settings, stopping, nap, observer } = options;
   const pending = createPending();
-  let opened: { version: number; target: SinkTarget; accepts: Accepts } | undefined;
+  let opened: { version: number; timeoutMs: number; target: SinkTarget; accepts: Accepts } | undefined;
+  /** Who answers slowly gets its readings slowly, and not never. */
+  let timeoutMs = settings.timeoutMs;
   let last: SinkRow | undefined;
   let failures = 0;
   let committedAt = performance.now();
@@ -87,13 +90,14 @@ export async function runSink(options: WorkerOptions): Promise<void> {
     });
 
   async function open(sink: SinkRow) {
-    if (opened?.version === sink.version) return opened;
+    if (opened?.version === sink.version && opened.timeoutMs === timeoutMs) return opened;
     await opened?.target.close();
     opened = undefined;
     const { tenantId, kind } = sink;
-    const context = { sinkId, tenantId, config: options.config, timeoutMs: settings.timeoutMs };
+    const context = { sinkId, tenantId, config: options.config, timeoutMs };
     const target = createTarget(kind, sink.settings, readSecrets(sink, options.config.key), context);
-    opened = { version: sink.version, target, accepts: createFilter(parseSinkFilter(sink.filter)) };
+    const { version } = sink;
+    opened = { version, timeoutMs, target, accepts: createFilter(parseSinkFilter(sink.filter)) };
     return opened;
   }
 
@@ -104,7 +108,11 @@ export async function runSink(options: WorkerOptions): Promise<void> {
   ): Promise<WriteOutcome> {
     const startedAt = performance.now();
     const outcome = await target.write(points, options.cut);
-    observer.onWrite?.(sink.kind, outcome.outcome, (performance.now() - startedAt) / 1000);
+    const tookMs = performance.now() - startedAt;
+    observer.onWrite?.(sink.kind, outcome.outcome, tookMs / 1000);
+    if (outcome.outcome === 'retry' && tookMs >= timeoutMs)
+      timeoutMs = Math.min(2 * timeoutMs, settings.longestTimeoutMs);
+    else if (outcome.outcome === 'written' && tookMs < settings.timeoutMs / 2) timeoutMs = settings.timeoutMs;
     return outcome;
   }
 

@@ -11,6 +11,7 @@ import type { SinkPoint } from '../../../../conductor/sinks/sink-kind.ts';
 import { type Sinks, type SinksSettings, startSinks } from '../../../../conductor/sinks/sinks.ts';
 import { findSinkStandings } from '../../../../conductor/sinks/standings.ts';
 import { trimDeadLetters } from '../../../../conductor/tasks/sink-letters.ts';
+import { startFaultyProxy } from '../../../harness/faulty-proxy.ts';
 import { startInfluxdb, type TestInfluxdb } from '../../../harness/influxdb.ts';
 import { until } from '../../../harness/until.ts';
 import { openSpool } from '../../readings-query-support.ts';
@@ -326,6 +327,20 @@ describe('delivery to InfluxDB', () => {
     expect(await countIn('conflicts')).toBe(36);
     await expectBalance(sink, { delivered: 36, rejected: 4 });
     expect((await sink.row()).last_error).toMatch(/field type conflict/);
+  });
+
+  it('gets all to one that answers late, however late at first', async () => {
+    const proxy = await startFaultyProxy({ port: Number(new URL(influx.url).port) });
+    cleanUps.push(proxy.close);
+    proxy.setMode({ delayMs: 300 });
+    const sink = await influxSink('late', `http://127.0.0.1:${proxy.port}`);
+    await sink.store(45);
+    startOne({ timeoutMs: 150, longestTimeoutMs: 5000 });
+    await allGone(sink);
+    expect(await countIn('late')).toBe(45);
+    // What was written although its word came too late is written again.
+    await expectBalance(sink, { delivered: 45, rejected: 0, lost: 0 });
+    expect((await sink.row()).last_error).toMatch(/no answer within/);
   });
 
   it('ends up equal when a conductor is killed between the write and its record', async () => {
