@@ -5,6 +5,7 @@
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import { moduleNameLength, moduleNamePattern } from '../../common/wamp/modules.ts';
 import {
+  latestAt,
   parseStream,
   type ReadingType,
   readingsLimits,
@@ -31,8 +32,6 @@ export interface PreparedMessage {
 export type Prepared = PreparedMessage | { dead: DeadReason; detail: string };
 
 export const messageLimits = { ...decoderLimits, pathLength: longestPath } as const;
-
-const latestAt = 253_402_300_799_999;
 
 export type Prepare = (message: RawMessage, receivedAt: number) => Prepared;
 
@@ -125,11 +124,12 @@ function checkModule(name: string): void {
 
 function parseSeq(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  return /^[0-9]{1,16}$/.test(text) ? Number(text) : fail('seq must be a non-negative whole number');
+  return /^[0-9]{1,16}$/.test(text) ? Number(text) : checkSeq(Number.NaN);
 }
 
 function checkSeq(seq: number): number {
-  return Number.isSafeInteger(seq) && seq >= 0 ? seq : fail('seq must be a non-negative whole number');
+  if (Number.isSafeInteger(seq) && seq >= 0) return seq;
+  return fail(`seq must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
 }
 
 function toReading(reading: DecodedReading, module: string, naming: Naming): Reading {
@@ -138,7 +138,7 @@ function toReading(reading: DecodedReading, module: string, naming: Naming): Rea
   const measurement = (rule.prefix ?? '') + cleanName(joined(captures.measurement, reading.measurement));
   const name = `${module}/${measurement}`;
   const at = Math.round(reading.at ?? receivedAt);
-  if (!(at >= 0 && at <= latestAt)) fail(`the time of '${name}' must be in epoch milliseconds`);
+  if (!(at >= 0 && at <= latestAt)) fail(`the time of '${name}' must be between the years 1970 and 9999`);
   const type = typeOf(value);
   if (type === undefined) fail(`'${name}' must be a number, text, true or false`);
   if (typeof value === 'number' && !Number.isFinite(value)) fail(`'${name}' must be a finite number`);
@@ -160,7 +160,7 @@ function findUnit(units: Record<string, string> = {}, measurement: string): stri
 const unclean = /^[^A-Za-z0-9_]|[^A-Za-z0-9_./:-]/;
 
 /** `temp °C` → `temp__C`: what a stream's name may not have becomes `_`. */
-export function cleanName(name: string): string {
+function cleanName(name: string): string {
   if (!unclean.test(name)) return name;
   return name.replaceAll(/[^A-Za-z0-9_./:-]/gu, '_').replace(/^(?=[./:-])/, '_');
 }

@@ -5,6 +5,7 @@
  */
 import { AppError } from '../runtime/app-error.ts';
 import { asArray, asInteger, asNumber, asObject, asOneOf, asString, optional } from '../runtime/guards.ts';
+import { latestAt } from './readings.ts';
 
 /** accepted: its readings flow. quarantined: kept on the board until somebody decides. rejected: refused. */
 export const moduleStates = ['accepted', 'quarantined', 'rejected'] as const;
@@ -90,7 +91,6 @@ export const devicesPerMinuteMax = 10_000;
 export const moduleNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.:-]*$/;
 export const moduleNameLength = 60;
 
-const latestAt = 253_402_300_799_999;
 const count = (value: unknown, field: string) =>
   asInteger(value, field, { min: 0, max: Number.MAX_SAFE_INTEGER });
 const at = (value: unknown, field: string) => asNumber(value, field, { min: 0, max: latestAt });

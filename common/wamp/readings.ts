@@ -54,7 +54,7 @@ export const readingsLimits = {
 export const streamNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.:-]*\/[A-Za-z0-9_][A-Za-z0-9_./:-]*$/;
 
 /** The last millisecond that a JavaScript Date can hold is further; the year 9999 is enough. */
-const latestAt = 253_402_300_799_999;
+export const latestAt = 253_402_300_799_999;
 
 export function parseStream(value: unknown, field: string): StreamDeclaration {
   const input = asObject(value, field, ['name', 'type', 'unit']);

@@ -11,6 +11,8 @@ const byType: ReadonlyMap<string, DecoderKind> = new Map([
   ['application/json', jsonDecoder],
   ['text/plain', jsonDecoder],
   ['application/octet-stream', jsonDecoder],
+  // What curl says of any text.
+  ['application/x-www-form-urlencoded', jsonDecoder],
   ['application/cbor', cborDecoder],
   ['application/senml+json', senmlJsonDecoder],
   ['application/senml+cbor', senmlCborDecoder],
@@ -20,7 +22,7 @@ export const autoDecoder: DecoderKind = {
   name: 'auto',
   options: treeOptionsSchema,
   decode(input: DecoderInput) {
-    const type = (input.contentType ?? 'application/json').split(';')[0]?.trim().toLowerCase() ?? '';
+    const type = (input.contentType || 'application/json').split(';')[0]?.trim().toLowerCase() ?? '';
     const kind = byType.get(type);
     if (!kind) throw undecodable(`there is no decoder for the media type '${type.slice(0, 60)}'`);
     return kind.decode(input);

@@ -1,4 +1,4 @@
-/** CBOR: as json, from a map. The mac covers the bytes of the value of `data` as they were sent. */
+/** CBOR: as json, from a map. The mac covers the bytes of `time` and `data` as they were sent. */
 import type { JsonObject } from '../../../common/runtime/guards.ts';
 import type { Decoded, DecoderInput } from '../types.ts';
 import type { DecoderKind } from './decoder-kind.ts';
@@ -9,12 +9,16 @@ export const cborDecoder: DecoderKind = { name: 'cbor', options: treeOptionsSche
 
 function decodeCbor({ payload, options }: DecoderInput): Decoded {
   const read = readCbor(payload);
-  return readEnvelope(toPlain(read.value), options as TreeOptions & JsonObject, () =>
-    findData(read, payload),
+  return readEnvelope(toPlain(read.value), options as TreeOptions & JsonObject, (member) =>
+    findMember(read, payload, member),
   );
 }
 
-function findData({ value, places }: CborValue, payload: Uint8Array): Uint8Array | undefined {
-  const index = value instanceof Map ? [...value.keys()].indexOf('data') : -1;
+function findMember(
+  { value, places }: CborValue,
+  payload: Uint8Array,
+  member: string,
+): Uint8Array | undefined {
+  const index = value instanceof Map ? [...value.keys()].indexOf(member) : -1;
   return index < 0 ? undefined : payload.subarray(places[2 * index + 1], places[2 * index + 2]);
 }

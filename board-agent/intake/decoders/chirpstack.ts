@@ -6,7 +6,7 @@
  */
 import type { JsonObject } from '../../../common/runtime/guards.ts';
 import type { Decoded, DecodedReading, DecoderInput } from '../types.ts';
-import { type DecoderKind, noOptions, undecodable } from './decoder-kind.ts';
+import { asSequence, type DecoderKind, noOptions, undecodable } from './decoder-kind.ts';
 import { flatten } from './flatten.ts';
 import { readJson } from './text.ts';
 import { parseRfc3339 } from './times.ts';
@@ -31,8 +31,8 @@ function decode({ payload, captures }: DecoderInput): Decoded {
 const readers: Record<string, (event: Event) => DecodedReading[]> = {
   up: readUplink,
   status: readStatus,
-  location: (event) => readLocation(event),
-  integration: (event) => flatten(event.object ?? {}),
+  location: readLocation,
+  integration: (event) => flatten(readObject(event) ?? {}),
 };
 
 /** By the members that only this kind of event has. */
@@ -44,7 +44,10 @@ function kindOf(event: Event): string {
   if (has('downlinkId', 'gatewayId', 'gatewayID')) return 'txack';
   if (has('level', 'code', 'description', 'error')) return 'log';
   if (has('location')) return 'location';
-  if (has('fPort', 'rxInfo', 'data', 'object', 'objectJSON', 'fCnt')) return 'up';
+  if (has('fPort', 'data', 'object', 'objectJSON', 'adr', 'confirmed', 'confirmedUplink')) return 'up';
+  // What v3 says when a device has joined, and when a gateway will send, has nothing of its own.
+  if (has('rxInfo')) return has('devAddr') && !has('fCnt') ? 'join' : 'up';
+  if (has('fCnt')) return 'txack';
   return has('devAddr') ? 'join' : 'unknown';
 }
 
@@ -63,8 +66,7 @@ function deviceOf(event: Event): string {
  * uplink without one is the first.
  */
 function frameCounter({ fCnt = 0 }: Event): number {
-  if (Number.isSafeInteger(fCnt) && (fCnt as number) >= 0) return fCnt as number;
-  throw undecodable('fCnt must be a whole number, not negative');
+  return asSequence(fCnt, 'fCnt');
 }
 
 function timeOf(event: Event): number | undefined {
@@ -75,8 +77,7 @@ function timeOf(event: Event): number | undefined {
 }
 
 function readUplink(event: Event): DecodedReading[] {
-  const decoded =
-    event.object ?? (typeof event.objectJSON === 'string' ? parseObject(event.objectJSON) : undefined);
+  const decoded = readObject(event);
   const readings = flatten(decoded ?? {});
   // Without a codec the bytes are all there is.
   if ((decoded === undefined || decoded === null) && typeof event.data === 'string' && event.data !== '')
@@ -85,8 +86,11 @@ function readUplink(event: Event): DecodedReading[] {
   return [...readings, ...readRadio(event).filter((each) => !names.has(each.measurement))];
 }
 
-function parseObject(text: string): unknown {
-  return text === '' ? undefined : readJson(Buffer.from(text));
+/** What a codec or an integration made; v3 has it as a text. */
+function readObject({ object, objectJSON }: Event): unknown {
+  if (object !== undefined && object !== null) return object;
+  if (typeof objectJSON !== 'string' || objectJSON === '') return undefined;
+  return readJson(Buffer.from(objectJSON), 'objectJSON');
 }
 
 /** How well the best gateway heard it, and how many did. */

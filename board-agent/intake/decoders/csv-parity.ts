@@ -42,12 +42,25 @@ export const csvParityDecoder: DecoderKind = {
 function decode({ payload, options, receivedAt }: DecoderInput): Decoded {
   const { names, intervalMs } = options as unknown as CsvOptions;
   const { values, replaced } = repair(readPairs(readText(payload)));
+  const called =
+    intervalMs === undefined ? values.map((_, index) => names[index] ?? String(index)) : [names[0] ?? ''];
+  checkNames(called);
   const readings = values.map((value, index): DecodedReading => {
-    if (intervalMs === undefined) return { measurement: names[index] ?? String(index), value };
+    if (intervalMs === undefined) return { measurement: called[index] ?? '', value };
     const at = receivedAt - (values.length - 1 - index) * intervalMs;
-    return { measurement: names[0] ?? '', value, at: Math.round(at) };
+    return { measurement: called[0] ?? '', value, at: Math.round(at) };
   });
   return { readings: [...readings, { measurement: 'replaced', value: replaced }] };
+}
+
+/** Two values must not become one stream. */
+function checkNames(called: readonly string[]): void {
+  const seen = new Set(['replaced']);
+  for (const name of called) {
+    if (seen.has(name))
+      throw undecodable(`two values are called '${name}': options.names must tell them apart`);
+    seen.add(name);
+  }
 }
 
 /** In hundredths; undefined = the parity is wrong. */

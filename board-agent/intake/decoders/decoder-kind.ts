@@ -26,4 +26,10 @@ export function undecodable(reason: string, cause?: unknown): AppError {
   return new AppError('invalid-arguments', reason, cause === undefined ? {} : { cause });
 }
 
+/** A sequence number. Throws AppError `invalid-arguments` naming the member. */
+export function asSequence(value: unknown, name: string): number {
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  throw undecodable(`${name} must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
+}
+
 export const noOptions: Schema = { type: 'object', additionalProperties: false, properties: {} };

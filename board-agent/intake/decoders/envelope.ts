@@ -1,7 +1,7 @@
 /** The common form of messages that are trees (JSON, CBOR): an envelope around data, or data alone. */
 import type { JsonObject } from '../../../common/runtime/guards.ts';
 import type { Decoded } from '../types.ts';
-import { undecodable } from './decoder-kind.ts';
+import { asSequence, undecodable } from './decoder-kind.ts';
 import { flatten } from './flatten.ts';
 import { parseTime, type TimeUnit, timeUnits } from './times.ts';
 
@@ -43,16 +43,16 @@ export const treeOptionsSchema = {
 
 const headers: readonly string[] = ['device', 'seq', 'mac', 'time'];
 
-/** `findSigned` gives the bytes of the envelope's data as sent; called only for an envelope with a mac. */
+/** `findBytes` gives a member of the envelope as it was sent; called only for an envelope with a mac. */
 export function readEnvelope(
   value: unknown,
   options: TreeOptions,
-  findSigned: () => Uint8Array | undefined,
+  findBytes: (member: string) => Uint8Array | undefined,
 ): Decoded {
   if (!isObject(value)) return { readings: flatten(value, options.ignore) };
   const isEnvelope = Object.hasOwn(value, 'data') && headers.some((each) => Object.hasOwn(value, each));
   if (!isEnvelope) return readPlain(value, options);
-  const { data, device, seq, mac } = value;
+  const { data, mac } = value;
   const time = options.time ?? 'time';
   const isKnown = (name: string) =>
     name === 'data' || name === time || headers.includes(name) || options.ignore.includes(name);
@@ -61,41 +61,53 @@ export function readEnvelope(
     throw undecodable(
       `'${unknown.slice(0, 60)}' is not a member of the envelope: put it into data, or name it in options.ignore`,
     );
-  const decoded = headersOf(
-    { device, seq, time: value[time] },
-    options.timeUnit,
-    flatten(data, options.ignore),
-  );
+  const names = { device: 'device', seq: 'seq', time };
+  const decoded = readHeaders(value, names, options.timeUnit, flatten(data, options.ignore));
   if (!isPresent(mac)) return decoded;
   decoded.mac = asMac(mac);
-  const signed = findSigned();
+  const signed = signedBytes(findBytes, isPresent(value[time]) ? time : undefined);
   if (signed) decoded.signed = signed;
   return decoded;
 }
 
-function readPlain(value: JsonObject, options: TreeOptions): Decoded {
-  const take = (name: string | undefined) =>
-    name !== undefined && Object.hasOwn(value, name) ? value[name] : undefined;
-  const named = [options.device, options.seq, options.time].filter((each) => each !== undefined);
-  return headersOf(
-    { device: take(options.device), seq: take(options.seq), time: take(options.time) },
-    options.timeUnit,
-    flatten(value, [...options.ignore, ...named]),
-  );
+/** When it was measured is signed with what was measured: nobody else may say. */
+function signedBytes(
+  findBytes: (member: string) => Uint8Array | undefined,
+  time: string | undefined,
+): Uint8Array | undefined {
+  const data = findBytes('data');
+  const at = time === undefined ? undefined : findBytes(time);
+  return data && at ? Buffer.concat([at, Buffer.from('\n'), data]) : data;
 }
 
-function headersOf(
-  { device, seq, time }: { device?: unknown; seq?: unknown; time?: unknown },
+function readPlain(value: JsonObject, { device, seq, time, timeUnit, ignore }: TreeOptions): Decoded {
+  const named = [device, seq, time].filter((each) => each !== undefined);
+  return readHeaders(value, { device, seq, time }, timeUnit, flatten(value, [...ignore, ...named]));
+}
+
+interface HeaderNames {
+  device: string | undefined;
+  seq: string | undefined;
+  time: string | undefined;
+}
+
+function readHeaders(
+  value: JsonObject,
+  { device, seq, time }: HeaderNames,
   timeUnit: TimeUnit | undefined,
   readings: Decoded['readings'],
 ): Decoded {
-  const at = isPresent(time) ? parseTime(time, 'time', timeUnit) : undefined;
+  const at = has(value, time) ? parseTime(value[time], time, timeUnit) : undefined;
   const decoded: Decoded = {
     readings: at === undefined ? readings : readings.map((each) => ({ ...each, at })),
   };
-  if (isPresent(device)) decoded.device = asDevice(device);
-  if (isPresent(seq)) decoded.seq = asSequence(seq);
+  if (has(value, device)) decoded.device = asDevice(value[device], device);
+  if (has(value, seq)) decoded.seq = asSequence(value[seq], seq);
   return decoded;
+}
+
+function has(value: JsonObject, name: string | undefined): name is string {
+  return name !== undefined && Object.hasOwn(value, name) && isPresent(value[name]);
 }
 
 function isObject(value: unknown): value is JsonObject {
@@ -106,15 +118,10 @@ function isPresent(value: unknown): boolean {
   return value !== undefined && value !== null;
 }
 
-function asDevice(value: unknown): string {
+function asDevice(value: unknown, name: string): string {
   if (typeof value === 'string') return value;
   if (Number.isSafeInteger(value)) return String(value);
-  throw undecodable('device must be a text or a whole number');
-}
-
-function asSequence(value: unknown): number {
-  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
-  throw undecodable('seq must be a whole number, not negative');
+  throw undecodable(`${name} must be a text or a whole number`);
 }
 
 function asMac(value: unknown): string {

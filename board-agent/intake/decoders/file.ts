@@ -20,7 +20,7 @@ import { type DecoderKind, decoderLimits, undecodable } from './decoder-kind.ts'
 export const filePrefix = 'file:';
 
 /** Longer is told once a minute at most, and counted. */
-export const fileBudgetMs = 50;
+const fileBudgetMs = 50;
 
 const load = createRequire(import.meta.url);
 

@@ -1,7 +1,7 @@
 /**
  * JSON: every property is a stream. An object that has `data` beside `device`, `seq`, `mac` or
  * `time` is an envelope: what it is of, and the readings in `data`. The mac covers the bytes of
- * `data` as they were sent.
+ * `time` and `data` as they were sent.
  */
 import type { JsonObject } from '../../../common/runtime/guards.ts';
 import type { Decoded, DecoderInput } from '../types.ts';
@@ -13,10 +13,9 @@ import { readJson } from './text.ts';
 export const jsonDecoder: DecoderKind = { name: 'json', options: treeOptionsSchema, decode: decodeJson };
 
 function decodeJson({ payload, options }: DecoderInput): Decoded {
-  const value = readJson(payload);
-  return readEnvelope(value, options as TreeOptions & JsonObject, () => findDataBytes(payload));
-}
-
-function findDataBytes(payload: Uint8Array): Uint8Array | undefined {
-  return findMembers(payload).find(({ name }) => name === 'data')?.bytes;
+  return readEnvelope(
+    readJson(payload),
+    options as TreeOptions & JsonObject,
+    (member) => findMembers(payload).find(({ name }) => name === member)?.bytes,
+  );
 }

@@ -1,6 +1,6 @@
 /** SenML in CBOR (application/senml+cbor, RFC 8428 section 6): labels are numbers. */
 import { type DecoderKind, noOptions } from './decoder-kind.ts';
-import { readCbor, toPlain } from './read-cbor.ts';
+import { readCbor, renameKeys, toPlain } from './read-cbor.ts';
 import { resolveSenml } from './senml.ts';
 
 /** RFC 8428, table 4. */
@@ -34,5 +34,11 @@ export const senmlCborDecoder: DecoderKind = {
 /** Labels that are no numbers of the table keep their names: extensions are texts. */
 function withLabels(record: unknown): unknown {
   if (!(record instanceof Map)) return record;
-  return toPlain(new Map([...record].map(([label, value]) => [labels.get(label) ?? label, value])));
+  return toPlain(
+    renameKeys(
+      record,
+      (label) => labels.get(label) ?? label,
+      (value) => value,
+    ),
+  );
 }

@@ -12,12 +12,14 @@ interface Base {
   name: string;
   time: number;
   unit?: string;
-  value: number;
-  sum: number;
+  value?: number;
+  sum?: number;
 }
 
-/** 10 is the RFC's version; 26 adds secondary units (RFC 9100), which are kept as they are. */
-const versions = [10, 26];
+/** The RFC's own; what is below was never published, and is what its examples say. */
+const latestVersion = 10;
+/** Adds secondary units (RFC 9100), which are kept as they are. */
+const versionOfSecondaryUnits = 26;
 /** Times below are relative to now, in seconds (RFC 8428, section 4.5.3). */
 const absoluteFrom = 2 ** 28;
 const namePattern = /^[A-Za-z0-9/][A-Za-z0-9/:._-]*$/;
@@ -26,7 +28,7 @@ const known = ['bn', 'bt', 'bu', 'bv', 'bs', 'bver', 'n', 'u', 'v', 'vs', 'vb', 
 /** Records with the labels of SenML-JSON. */
 export function resolveSenml(pack: unknown, receivedAt: number): Decoded {
   if (!Array.isArray(pack)) throw undecodable('a SenML pack must be a list of records');
-  const base: Base = { name: '', time: 0, value: 0, sum: 0 };
+  const base: Base = { name: '', time: 0 };
   const readings: DecodedReading[] = [];
   for (const [index, record] of pack.entries()) {
     const at = `record ${index}`;
@@ -45,8 +47,10 @@ function takeBases(record: JsonObject, base: Base, at: string): void {
   const must = Object.keys(record).find((label) => label.endsWith('_') && !known.includes(label));
   if (must !== undefined) throw undecodable(`${at}: '${must.slice(0, 60)}' must be understood, and is not`);
   const { bver, bn, bt, bu, bv, bs } = record;
-  if (bver !== undefined && !versions.includes(bver as number))
-    throw undecodable(`${at}: version ${String(bver).slice(0, 20)} is not known`);
+  if (bver !== undefined && !isKnownVersion(bver))
+    throw undecodable(
+      `${at}: bver ${String(bver).slice(0, 20)} must be 1 to ${latestVersion}, or ${versionOfSecondaryUnits}`,
+    );
   if (bn !== undefined) base.name = asText(bn, `${at}: bn`);
   if (bt !== undefined) base.time = asFinite(bt, `${at}: bt`);
   if (bu !== undefined) base.unit = asText(bu, `${at}: bu`);
@@ -54,14 +58,18 @@ function takeBases(record: JsonObject, base: Base, at: string): void {
   if (bs !== undefined) base.sum = asFinite(bs, `${at}: bs`);
 }
 
+function isKnownVersion(bver: unknown): boolean {
+  if (bver === versionOfSecondaryUnits) return true;
+  return Number.isSafeInteger(bver) && (bver as number) >= 1 && (bver as number) <= latestVersion;
+}
+
 function resolveRecord(record: JsonObject, base: Base, at: string, receivedAt: number): DecodedReading[] {
   const { n, u, t, s } = record;
-  const value = readValue(record, base, at);
-  const isBaseOnly = n === undefined && u === undefined && t === undefined;
-  if (value === undefined && s === undefined) {
-    if (isBaseOnly) return [];
-    throw undecodable(`${at} has neither a value nor a sum`);
-  }
+  const given = readValue(record, at);
+  // It may be there for its base values alone.
+  if ([given, s, n, u, t].every((each) => each === undefined)) return [];
+  const { value, sum } = addBases(given, s === undefined ? undefined : asFinite(s, `${at}: s`), base);
+  if (value === undefined && sum === undefined) throw undecodable(`${at} has neither a value nor a sum`);
   const name = splitName(base.name + (n === undefined ? '' : asText(n, `${at}: n`)), at);
   const unit = u === undefined ? base.unit : asText(u, `${at}: u`);
   const time = base.time + (t === undefined ? 0 : asFinite(t, `${at}: t`));
@@ -71,22 +79,37 @@ function resolveRecord(record: JsonObject, base: Base, at: string, receivedAt: n
   const readings: DecodedReading[] = [];
   if (value !== undefined)
     readings.push({ ...common, measurement: name.measurement, value, ...(unit !== undefined && { unit }) });
-  if (s !== undefined)
+  if (sum !== undefined)
     readings.push({
       ...common,
       measurement: name.measurement === '' ? 'sum' : `${name.measurement}.sum`,
-      value: base.sum + asFinite(s, `${at}: s`),
+      value: sum,
       // The sum is over time: in the unit times seconds.
       ...(unit !== undefined && { unit: `${unit}.s` }),
     });
   return readings;
 }
 
-function readValue(record: JsonObject, base: Base, at: string): DecodedReading['value'] | undefined {
+type Value = DecodedReading['value'];
+
+/** Of base and own one may be missing: it counts as zero (RFC 8428, section 4.5.4). */
+function addBases(given: Value | undefined, ownSum: number | undefined, base: Base) {
+  const isNumber = given === undefined || typeof given === 'number';
+  // A record that is a sum need not have a value.
+  const onlySum = given === undefined && ownSum !== undefined;
+  const value = isNumber && !onlySum ? add(given, base.value) : given;
+  return { value, sum: isNumber ? add(ownSum, base.sum) : ownSum };
+}
+
+function add(own: number | undefined, base: number | undefined): number | undefined {
+  return own === undefined ? base : own + (base ?? 0);
+}
+
+function readValue(record: JsonObject, at: string): Value | undefined {
   const given = ['v', 'vs', 'vb', 'vd'].filter((label) => record[label] !== undefined);
   if (given.length > 1) throw undecodable(`${at} has more than one value (${given.join(', ')})`);
   const { v, vs, vb, vd } = record;
-  if (v !== undefined) return base.value + asFinite(v, `${at}: v`);
+  if (v !== undefined) return asFinite(v, `${at}: v`);
   if (vs !== undefined) return asText(vs, `${at}: vs`);
   if (vd !== undefined) return asText(vd, `${at}: vd`);
   if (vb === undefined || typeof vb === 'boolean') return vb;

@@ -15,6 +15,9 @@ interface StatusListOptions {
   ignore: string[];
 }
 
+/** Of a channel that is a text. */
+const longestNumber = 60;
+
 const memberNames = {
   type: 'array',
   maxItems: 100,
@@ -73,9 +76,11 @@ function decode({ payload, options }: DecoderInput): Decoded {
 
 function readNumber(channel: JsonObject, key: string, index: number): string {
   const number = Object.hasOwn(channel, key) ? channel[key] : undefined;
-  if (Number.isSafeInteger(number) || (typeof number === 'string' && number !== ''))
-    return String(number).slice(0, 60);
-  throw undecodable(`${key} of channel ${index} must be a whole number or a text`);
+  if (Number.isSafeInteger(number)) return String(number);
+  if (typeof number === 'string' && number !== '' && number.length <= longestNumber) return number;
+  throw undecodable(
+    `${key} of channel ${index} must be a whole number, or a text of 1 to ${longestNumber} characters`,
+  );
 }
 
 function asBoolean(value: unknown, field: string): boolean {

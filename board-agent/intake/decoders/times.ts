@@ -1,4 +1,5 @@
 /** Times as devices write them. All give epoch milliseconds or throw. */
+import { latestAt } from '../../../common/wamp/readings.ts';
 import { undecodable } from './decoder-kind.ts';
 
 export const timeUnits = ['s', 'ms', 'rfc3339'] as const;
@@ -6,7 +7,6 @@ export type TimeUnit = (typeof timeUnits)[number];
 
 /** Before this a clock is not set, or the unit is another one than the rule says. */
 const earliestAt = Date.UTC(2000, 0, 1);
-const latestAt = 253_402_300_799_999;
 
 const rfc3339 =
   /^(\d{4})-(\d\d)-(\d\d)[Tt ]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,12})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/;

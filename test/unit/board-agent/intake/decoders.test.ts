@@ -5,6 +5,57 @@ import { decode, receivedAt, valuesOf } from './decode.ts';
 import { samples, uplink } from './samples.ts';
 
 const at = (text: string) => Date.parse(text);
+const ow = 'urn:dev:ow:10e2073a0108006';
+
+/** RFC 8428, section 5.1: module, measurement, value, unit and time of each. */
+const rfcExamples = [
+  {
+    title: 'a single datapoint',
+    pack: [{ n: 'urn:dev:ow:10e2073a01080063', u: 'Cel', v: 23.1 }],
+    readings: [['urn:dev:ow:10e2073a01080063', receivedAt, '', 23.1, 'Cel']],
+  },
+  {
+    title: 'multiple datapoints',
+    pack: [
+      { bn: `${ow}:`, bt: 1.276020076001e9, bu: 'A', bver: 5, n: 'voltage', u: 'V', v: 120.1 },
+      { n: 'current', t: -5, v: 1.2 },
+      { n: 'current', v: 1.7 },
+    ],
+    readings: [
+      [ow, 1_276_020_076_001, 'voltage', 120.1, 'V'],
+      [ow, 1_276_020_071_001, 'current', 1.2, 'A'],
+      [ow, 1_276_020_076_001, 'current', 1.7, 'A'],
+    ],
+  },
+  {
+    title: 'multiple measurements',
+    pack: [
+      { bn: 'urn:dev:ow:10e2073a01080063', bt: 1.320067464e9, bu: '%RH', v: 20 },
+      { u: 'lon', v: 24.30621 },
+      { t: 60, v: 20.3 },
+    ],
+    readings: [
+      ['urn:dev:ow:10e2073a01080063', 1_320_067_464_000, '', 20, '%RH'],
+      ['urn:dev:ow:10e2073a01080063', 1_320_067_464_000, '', 24.30621, 'lon'],
+      ['urn:dev:ow:10e2073a01080063', 1_320_067_524_000, '', 20.3, '%RH'],
+    ],
+  },
+  {
+    title: 'multiple data types',
+    pack: [
+      { bn: 'urn:dev:ow:10e2073a01080063:', n: 'temp', u: 'Cel', v: 23.1 },
+      { n: 'label', vs: 'Machine Room' },
+      { n: 'open', vb: false },
+      { n: 'nfc-reader', vd: 'aGkgCg' },
+    ],
+    readings: [
+      ['urn:dev:ow:10e2073a01080063', receivedAt, 'temp', 23.1, 'Cel'],
+      ['urn:dev:ow:10e2073a01080063', receivedAt, 'label', 'Machine Room'],
+      ['urn:dev:ow:10e2073a01080063', receivedAt, 'open', false],
+      ['urn:dev:ow:10e2073a01080063', receivedAt, 'nfc-reader', 'aGkgCg'],
+    ],
+  },
+];
 
 describe('cbor', () => {
   it('is as json from a map', () => {
@@ -51,8 +102,18 @@ describe('cbor', () => {
     expect(valuesOf(decode('cbor', Buffer.from('a16178c48221196ab3', 'hex')))).toEqual({ x: 273.15 });
   });
 
+  it('has the bytes of the time among those that are signed', () => {
+    const map = new Map<string, unknown>(
+      Object.entries({ time: 1_795_860_000_000, data: [1], mac: 'ab', device: 'n1' }),
+    );
+    const { signed } = decode('cbor', encode(map));
+    const parts = [encode(1_795_860_000_000), Buffer.from('\n'), encode([1])];
+    expect(Buffer.from(signed ?? [])).toEqual(Buffer.concat(parts));
+  });
+
   it.each([
     ['a1616101ff', 'not CBOR'],
+    ['a2010561310b', "the key '1' occurs twice"],
     ['a2616101616102', 'repeat map key'],
     ['a1616a', 'not enough entries'],
     ['d8376101', 'tag not supported'],
@@ -96,6 +157,32 @@ describe('senml+json', () => {
         at: 1_276_020_072_001,
       },
     ]);
+  });
+
+  it.each(rfcExamples)('understands the RFC’s example: $title', ({ pack, readings }) => {
+    expect(senml(pack).readings.map(({ module, ...each }) => [module, ...Object.values(each)])).toEqual(
+      readings,
+    );
+  });
+
+  it('adds base value and base sum to records that have none of their own', () => {
+    const values = [
+      { bn: 'n1/', bv: 20, bs: 100, n: 'a' },
+      { n: 'b', v: 1.5 },
+      { n: 'c', s: 5 },
+      { n: 'd', vs: 'x' },
+      { bv: 0, n: 'e', t: -1 },
+    ];
+    expect(valuesOf(senml(values))).toEqual({
+      a: 20,
+      'a.sum': 100,
+      b: 21.5,
+      'b.sum': 100,
+      'c.sum': 105,
+      d: 'x',
+      e: 0,
+      'e.sum': 100,
+    });
   });
 
   it('takes times below 2**28 as relative to now', () => {
@@ -159,7 +246,10 @@ describe('senml+json', () => {
     [[{ n: 'a', v: 1, vb: true }], 'more than one value (v, vb)'],
     [[{ n: 'a', v: '1' }], 'record 0: v must be a finite number'],
     [[{ n: 'a', vb: 1 }], 'record 0: vb must be true or false'],
-    [[{ bver: 11, n: 'a', v: 1 }], 'record 0: version 11 is not known'],
+    [[{ bver: 11, n: 'a', v: 1 }], 'record 0: bver 11 must be 1 to 10, or 26'],
+    [[{ bver: 0, n: 'a', v: 1 }], 'record 0: bver 0 must be'],
+    [[{ bver: 1.5, n: 'a', v: 1 }], 'record 0: bver 1.5 must be'],
+    [[{ n: 'a', bv: 'x' }], 'record 0: bv must be a finite number'],
     [[{ n: 'a', v: 1, ext_: 1 }], "'ext_' must be understood"],
     [[{ n: 'a', v: 1, t: 1e300 }], 'is not between the years 2000 and 9999'],
   ])('refuses %j', (records, reason) => {
@@ -179,6 +269,26 @@ describe('senml+cbor', () => {
       },
       { module: 'urn:dev:ow:10e2073a01080063', measurement: 'hum', value: 40, at: 1_276_020_066_000 },
     ]);
+  });
+
+  it('understands the beginning of the RFC’s example', () => {
+    const hex =
+      '82a721781b75726e3a6465763a6f773a31306532303733613031303830303' +
+      '63a22fb41d303a15b00106223614120050067766f6c7461676501615602fb' +
+      '405e066666666666a3006763757272656e74062402fb3ff3333333333333';
+    expect(decode('senml+cbor', Buffer.from(hex, 'hex')).readings).toEqual([
+      { module: ow, measurement: 'voltage', value: 120.1, unit: 'V', at: 1_276_020_076_001 },
+      { module: ow, measurement: 'current', value: 1.2, unit: 'A', at: 1_276_020_071_001 },
+    ]);
+  });
+
+  it('refuses a label that is there as number and as text', () => {
+    const record = new Map<unknown, unknown>([
+      [0, 'a'],
+      ['n', 'b'],
+      [2, 1],
+    ]);
+    expect(() => decode('senml+cbor', encode([record]))).toThrow("the key 'n' occurs twice");
   });
 
   it('gives data as base64url', () => {
@@ -237,6 +347,15 @@ describe('csv-parity', () => {
   });
 
   it.each([
+    [{ names: ['a', 'a'] }, "two values are called 'a'"],
+    [{ names: ['1'] }, "two values are called '1'"],
+    [{ names: ['a', 'replaced'] }, "two values are called 'replaced'"],
+    [{ names: ['replaced'], intervalMs: 10 }, "two values are called 'replaced'"],
+  ])('does not mix values up: %j', (options, reason) => {
+    expect(() => decode('csv-parity', '2150,0,2160,1', { options })).toThrow(reason);
+  });
+
+  it.each([
     ['2150', 'a parity after each value'],
     ['21.5,1', 'value 0 must be a whole number'],
     ['2150,0,x,1', 'value 1 must be a whole number'],
@@ -266,6 +385,7 @@ describe('status-list', () => {
     ['{"number":0}', 'must be a list of channels'],
     ['[1]', 'channel 0 must be an object'],
     ['[{"on":1}]', 'number of channel 0 must be'],
+    [`[{"number":"${'x'.repeat(61)}"}]`, 'number of channel 0 must be a whole number, or a text of 1 to 60'],
     ['[{"number":0,"on":2}]', 'on of channel 0 must be 0, 1, false or true'],
     ['[{"number":0},{"number":0}]', 'channel 0 occurs twice'],
   ])('refuses %s', (text, reason) => {
@@ -362,6 +482,26 @@ describe('chirpstack', () => {
     expect(() => event(value)).toThrow(`a ChirpStack event '${kind}' has no readings`);
   });
 
+  // Of v3 these have nothing that an uplink could not have.
+  it.each([
+    ['join', { devEUI: '0101010101010101', devAddr: '00189440', rxInfo: [{ rssi: -48 }], dr: 5, tags: {} }],
+    ['txack', { devEUI: '0101010101010101', fCnt: 12, tags: {} }],
+    ['log', { devEUI: '0101010101010101', type: 'OTAA', error: 'DevNonce', fCnt: 1 }],
+  ])('does not take a %s of v3 for an uplink', (kind, value) => {
+    expect(() => event(value)).toThrow(`a ChirpStack event '${kind}' has no readings`);
+  });
+
+  it('takes an uplink without payload for one', () => {
+    const { deviceInfo: info, rxInfo, devAddr } = uplink;
+    expect(event({ deviceInfo: info, time, devAddr, fCnt: 7, rxInfo })).toMatchObject({ seq: 7 });
+  });
+
+  it('reads what integrations of v3 say as a text', () => {
+    const said = { devEUI: '0101010101010101', integrationName: 'x', eventType: 'y' };
+    expect(valuesOf(event({ ...said, objectJSON: '{"a":1}' }))).toEqual({ a: 1 });
+    expect(() => event({ ...said, objectJSON: '{' })).toThrow('objectJSON is not JSON');
+  });
+
   it('believes the topic about which event it is', () => {
     expect(() => event(uplink, { event: 'join' })).toThrow("'join' has no readings");
     expect(() => event(uplink, { event: 'constructor' })).toThrow("'constructor' has no readings");
@@ -371,7 +511,8 @@ describe('chirpstack', () => {
   it.each([
     [[], 'must be an object'],
     [{ data: 'x' }, 'devEui must be a device EUI'],
-    [{ ...uplink, fCnt: -1 }, 'fCnt must be a whole number'],
+    [{ ...uplink, fCnt: -1 }, 'fCnt must be a whole number from 0 to 9007199254740991'],
+    [{ ...uplink, fCnt: 2 ** 60 }, 'fCnt must be a whole number from 0 to'],
     [{ ...uplink, time: 5 }, 'time must be an RFC 3339 time'],
     [{ deviceInfo, margin: 'x' }, 'neither battery level nor margin'],
   ])('refuses %#', (value, reason) => {
@@ -385,9 +526,13 @@ describe('auto', () => {
     ['application/senml+json; charset=utf-8', Buffer.from('[{"n":"a","v":1}]')],
     ['application/senml+cbor', encode([{ n: 'a', v: 1 }])],
     ['application/json', Buffer.from('{"a":1}')],
+    ['application/x-www-form-urlencoded', Buffer.from('{"a":1}')],
+    ['', Buffer.from('{"a":1}')],
     [undefined, Buffer.from('{"a":1}')],
   ])('decodes %s', (contentType, payload) => {
-    expect(valuesOf(decode('auto', payload, { ...(contentType && { contentType }) }))).toEqual({ a: 1 });
+    expect(valuesOf(decode('auto', payload, { ...(contentType !== undefined && { contentType }) }))).toEqual({
+      a: 1,
+    });
   });
 
   it('names a media type that it does not know', () => {

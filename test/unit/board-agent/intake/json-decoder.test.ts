@@ -62,6 +62,13 @@ describe('json', () => {
     expect(Buffer.from(signed ?? []).toString()).toBe('{"temp": 21.50,"s":"},]\\"\\\\"}');
   });
 
+  it('gives the time among the signed bytes when there is one', () => {
+    const { signed } = decode('{"time" : "2026-11-28T10:00:00Z" ,"data": [1],"mac":"ab"}');
+    expect(Buffer.from(signed ?? []).toString()).toBe('"2026-11-28T10:00:00Z"\n[1]');
+    const named = decode('{"ts":1795860000000,"data":2,"mac":"ab"}', { time: 'ts' });
+    expect(Buffer.from(named.signed ?? []).toString()).toBe('1795860000000\n2');
+  });
+
   it.each(['12.5e3', '"a,b}"', 'true', '[1, [2]]', '{}'])('finds %s as a member', (value) => {
     const members = findMembers(Buffer.from(`{"a":${value},"b" : ${value} }`));
     expect(members.map(({ name, bytes }) => [name, Buffer.from(bytes).toString()])).toEqual([
@@ -88,13 +95,23 @@ describe('json', () => {
     });
   });
 
+  it('names the member that the rule names', () => {
+    const options = { device: 'id', seq: 'n', time: 'ts' };
+    expect(() => decode('{"id":{}}', options)).toThrow('id must be');
+    expect(() => decode('{"n":-1}', options)).toThrow('n must be');
+    expect(() => decode('{"ts":"x"}', options)).toThrow('ts is not');
+  });
+
   it.each([
     ['', 'the payload is empty'],
     ['{', 'the payload is not JSON'],
     ['{"a":1e999,"device":"x","data":1,"seq":-1}', "'a' is not a member of the envelope"],
     ['{"device":{},"data":1}', 'device must be a text or a whole number'],
-    ['{"seq":1.5,"data":1}', 'seq must be a whole number, not negative'],
-    ['{"seq":-1,"data":1}', 'seq must be a whole number, not negative'],
+    ['{"seq":1.5,"data":1}', 'seq must be a whole number from 0 to 9007199254740991'],
+    ['{"seq":-1,"data":1}', 'seq must be a whole number from 0 to 9007199254740991'],
+    ['{"seq":9007199254740993,"data":1}', 'seq must be a whole number from 0 to 9007199254740991'],
+    ['{"a":{"b":1},"a.b":2}', "two values are called 'a.b'"],
+    ['{"":{"a":1},"a":2}', "two values are called 'a'"],
     ['{"mac":1,"data":1}', 'mac must be a text'],
     ['{"time":"yesterday","data":1}', 'time is not an RFC 3339 time'],
     ['{"time":"2026-02-30T00:00:00Z","data":1}', 'time is not an RFC 3339 time'],
