@@ -15,7 +15,7 @@ import type { SlowDecoder } from './decoders/file.ts';
 import { reportOf } from './devices.ts';
 import type { Draft } from './draft.ts';
 import { createLetterBox, type LetterBox } from './letter-box.ts';
-import { type MacKeys, readMacKeys } from './mac.ts';
+import { areSame, type MacKeys, readMacKeys } from './mac.ts';
 import { createPrepare, messageLimits, type Prepare, type Prepared } from './prepare.ts';
 import { releaseHeld } from './release.ts';
 import { compileRules } from './rules.ts';
@@ -151,7 +151,7 @@ export function createIntake(options: IntakeOptions): AgentIntake {
     const faults: string[] = [];
     for (const [module, key] of readMacKeys(settings.macKeyFiles, faults)) {
       const known = keys.get(module);
-      if (known && !known.equals(key)) faults.push(`'${module}' has another key at another source`);
+      if (known && !areSame(known, key)) faults.push(`'${module}' has another key at another source`);
       keys.set(module, key);
     }
     const findRule = collectFaults(() => compileRules(settings.rules, saySlow), faults);

@@ -7,7 +7,11 @@ import { messageOf } from '../../common/runtime/app-error.ts';
 import { moduleNameLength, moduleNamePattern } from '../../common/wamp/modules.ts';
 import { readSecretFile } from '../state/secret-file.ts';
 
-export type MacKeys = Map<string, Buffer>;
+/** Of one device: while a key is changed there are two, the old and the new one. */
+export type DeviceKeys = readonly Buffer[];
+export type MacKeys = Map<string, DeviceKeys>;
+/** A file for each key. */
+export type MacKeyFiles = Readonly<Record<string, string | readonly string[]>>;
 
 const keyBytes = { min: 16, max: 1024 } as const;
 
@@ -15,15 +19,24 @@ const keyBytes = { min: 16, max: 1024 } as const;
  * Reads the keys of the devices: each is what its file holds, without a line feed at the end. What
  * is wrong with them is added to `faults`, in words that hold nothing of a key.
  */
-export function readMacKeys(files: Readonly<Record<string, string>>, faults: string[]): MacKeys {
+export function readMacKeys(files: MacKeyFiles, faults: string[]): MacKeys {
   const keys: MacKeys = new Map();
-  for (const [module, path] of Object.entries(files)) {
+  for (const [module, paths] of Object.entries(files)) {
     if (!moduleNamePattern.test(module) || module.length > moduleNameLength)
-      faults.push(`macKeyFiles: '${module}' is no name of a module`);
-    const key = readKey(path, (fault) => faults.push(`the key of '${module}', ${path}: ${fault}`));
-    if (key) keys.set(module, key);
+      faults.push(
+        `macKeyFiles: '${module}' is no name of a module (${moduleNamePattern.source}, at most ${moduleNameLength})`,
+      );
+    const own = [paths]
+      .flat()
+      .map((path) => readKey(path, (fault) => faults.push(`the key of '${module}', ${path}: ${fault}`)));
+    const read = own.filter((key) => key !== undefined);
+    if (read.length > 0) keys.set(module, read);
   }
   return keys;
+}
+
+export function areSame(left: DeviceKeys, right: DeviceKeys): boolean {
+  return left.length === right.length && left.every((key) => right.some((other) => other.equals(key)));
 }
 
 function readKey(path: string, say: (fault: string) => void): Buffer | undefined {
@@ -47,10 +60,10 @@ export function macOf(key: Uint8Array, { device, seq, bytes }: SignedMessage): B
   return createHmac('sha256', key).update(`${device}\n${seq}\n`).update(bytes).digest();
 }
 
-/** `mac` is hexadecimal or base64url, with or without `=` at its end. */
-export function isMacRight(key: Uint8Array, message: SignedMessage, mac: string): boolean {
+/** `mac` is hexadecimal or base64url, with or without `=` at its end; one of the keys has to fit. */
+export function isMacRight(keys: DeviceKeys, message: SignedMessage, mac: string): boolean {
   const given = parseMac(mac);
-  return given !== undefined && timingSafeEqual(given, macOf(key, message));
+  return given !== undefined && keys.some((key) => timingSafeEqual(given, macOf(key, message)));
 }
 
 function parseMac(mac: string): Buffer | undefined {

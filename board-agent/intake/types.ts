@@ -5,6 +5,7 @@
  */
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { ReadingValue } from '../../common/wamp/readings.ts';
+import type { MacKeyFiles } from './mac.ts';
 
 /** Settings that every source which hears messages has beside its own. */
 export interface IntakeSettings {
@@ -14,8 +15,8 @@ export interface IntakeSettings {
   rules: RuleSettings[];
   /** Messages of one device per second, in the mean of ten seconds; more are refused. */
   maxPerSecond: number;
-  /** Keys of devices that sign: module → file that holds the key. */
-  macKeyFiles: Record<string, string>;
+  /** Keys of devices that sign, by module. */
+  macKeyFiles: MacKeyFiles;
   /** Whether devices without a key are heard. */
   macRequired: boolean;
 }

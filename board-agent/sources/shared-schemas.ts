@@ -62,10 +62,18 @@ export const intakeProperties = {
     default: 100,
   },
   macKeyFiles: {
-    description: 'Devices that sign their messages: name of the module, file that holds its key.',
+    description:
+      'Devices that sign their messages: name of the module, file (mode 600) that holds its key; two files while the key is changed.',
     type: 'object',
     maxProperties: moduleLimits.perBoard,
-    additionalProperties: { type: 'string', minLength: 1, maxLength: 1000 },
+    additionalProperties: {
+      type: ['string', 'array'],
+      minLength: 1,
+      maxLength: 1000,
+      minItems: 1,
+      maxItems: 2,
+      items: { type: 'string', minLength: 1, maxLength: 1000 },
+    },
     default: {},
   },
   macRequired: {

@@ -98,6 +98,50 @@ describe('signed messages', () => {
     expect(await door.take({ ...old, path: 'r/n1' })).toEqual({ status: 'duplicate' });
   });
 
+  it('are duplicates after a restart as before it, whichever of the last ones', async () => {
+    const opened = openBench();
+    for (const seq of [1, 2, 70]) await opened.door.take(signed(seq, rightMac(seq).toString('hex')));
+    opened.restart();
+    await opened.intake.start();
+    for (const seq of [1, 2, 70])
+      expect(await opened.door.take(signed(seq, rightMac(seq).toString('hex')))).toEqual({
+        status: 'duplicate',
+      });
+    expect(opened.intake.modules()).toMatchObject([{ received: 3, duplicate: 3, restarted: 0 }]);
+  });
+
+  it('may have the old or the new key while the key is changed', async () => {
+    const files = ['n1.key', 'new.key'].map((name) => join(dir, name));
+    const newKey = 'another key of sixteen bytes or more';
+    writeFileSync(join(dir, 'new.key'), newKey, { mode: 0o600 });
+    const { door, intake } = openBench({ macKeyFiles: { n1: files } });
+    const macWith = (secret: string, seq: number) =>
+      macOf(Buffer.from(secret), { device: 'n1', seq, bytes: Buffer.from(payload) }).toString('hex');
+    expect(await door.take(signed(1, macWith(key, 1)))).toMatchObject({ status: 'stored' });
+    expect(await door.take(signed(2, macWith(newKey, 2)))).toMatchObject({ status: 'stored' });
+    expect(await door.take(signed(3, macWith(`${key}!`, 3)))).toMatchObject({ reason: 'bad-mac' });
+    const again = settingsOf({ name: 'other', macKeyFiles: { n1: files.toReversed() } });
+    expect(() => intake.open('test', again)).not.toThrow();
+    const half = settingsOf({ name: 'half', macKeyFiles: { n1: files.slice(1) } });
+    expect(() => intake.open('test', half)).toThrow("'n1' has another key at another source");
+  });
+
+  it('cover the time of an envelope: nobody else says when it was measured', async () => {
+    const { door, spool } = openBench();
+    const bytes = Buffer.from('"2026-11-28T10:00:00Z"\n{"temp": 21.5}');
+    const envelope = (seq: number, time: string, mac: string) =>
+      message(`{"device":"n1","seq":${seq},"time":${time},"data":{"temp": 21.5},"mac":"${mac}"}`);
+    const macFor = (seq: number) => macOf(Buffer.from(key), { device: 'n1', seq, bytes }).toString('hex');
+    expect(await door.take(envelope(1, '"2026-11-28T11:00:00Z"', macFor(1)))).toMatchObject({
+      status: 'refused',
+      reason: 'bad-mac',
+    });
+    expect(await door.take(envelope(1, '"2026-11-28T10:00:00Z"', macFor(1)))).toMatchObject({
+      status: 'stored',
+    });
+    expect(spool.peek(10)?.readings).toEqual([[0, Date.UTC(2026, 10, 28, 10), 21.5]]);
+  });
+
   it('are needed of every device when the source says so', async () => {
     const { door } = openBench({ macRequired: true });
     expect(await door.take(signed(1, undefined, 'n2'))).toMatchObject({
