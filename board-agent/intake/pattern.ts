@@ -98,11 +98,3 @@ function matchSegment(
   }
   return true;
 }
-
-/** The MQTT topic filter that takes at least what the pattern fits; the leading slash stays as it is written. */
-export function toTopicFilter(pattern: string): string {
-  return pattern
-    .split('/')
-    .map((part) => (part.includes('{') ? '+' : part))
-    .join('/');
-}

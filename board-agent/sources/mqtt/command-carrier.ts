@@ -3,7 +3,7 @@ import type { IClientPublishOptions, IPublishPacket, MqttClient } from 'mqtt';
 import { AppError, messageOf } from '../../../common/runtime/app-error.ts';
 import type { CommandCarrier, Heard } from '../commands/commands.ts';
 import type { MqttCommandSettings, MqttSourceSettings } from './settings.ts';
-import { dropCovered, toFilter } from './topics.ts';
+import { toFilter } from './topics.ts';
 
 export interface MqttCarrier extends CommandCarrier<MqttCommandSettings> {
   /** Topic filters of what devices say to commands. */
@@ -33,7 +33,7 @@ export function createCarrier(
   }
 
   return {
-    filters: dropCovered(settings.commands.flatMap((each) => filtersOf(each, responseTopic))),
+    filters: settings.commands.flatMap((each) => filtersOf(each, responseTopic)),
     hear({ topic, payload, properties, retain }) {
       // What was kept from earlier says nothing about a command that was given now.
       if (retain) return;

@@ -23,7 +23,7 @@ import { openMemory } from './memory.ts';
 import { createReceive } from './receive.ts';
 import type { MqttSourceSettings } from './settings.ts';
 import { bringSubscriptions } from './subscribe.ts';
-import { dropCovered, toFilter } from './topics.ts';
+import { toFilter, withoutOverlap } from './topics.ts';
 
 const backoff = { baseMs: 500, capMs: 30_000 };
 /** A connection that lived shorter than this counts as a failed attempt. */
@@ -46,7 +46,7 @@ export function createMqttSource(settings: MqttSourceSettings, context: SourceCo
     connection?.client.connected === true ? connection.client : { fault };
   const carrier = createCarrier(settings, memory.clientId, isUp);
   const readingFilters = settings.topics ?? settings.rules.map((rule) => toFilter(rule.match));
-  const filters = dropCovered([...readingFilters, ...carrier.filters]);
+  const filters = withoutOverlap([...readingFilters, ...carrier.filters]);
   const deliveries = createDeliveries(2 * settings.maxInFlight);
   let cancelSave: (() => void) | undefined;
   const receive = createReceive({

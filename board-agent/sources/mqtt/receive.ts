@@ -5,14 +5,14 @@ import type { IntakeDoor, IntakeOutcome, RawMessage } from '../../intake/types.t
 import { type Deliveries, type Delivery, transmissionOf } from './deliveries.ts';
 import type { BrokerMemory } from './memory.ts';
 import type { MqttSourceSettings } from './settings.ts';
-import { covers } from './topics.ts';
+import { takes } from './topics.ts';
 
 export interface ReceiveOptions {
   settings: Pick<MqttSourceSettings, 'retained'>;
   door: Pick<IntakeDoor, 'take'>;
   memory: Pick<BrokerMemory, 'noteMessage' | 'isLastMessage'>;
   deliveries: Deliveries;
-  /** Topics beside these are subscribed to for commands only. */
+  /** What comes beside these is meant for commands, or for nobody. */
   readingFilters: readonly string[];
   /** A retained one was taken: it should be remembered soon. */
   onRetained(): void;
@@ -31,7 +31,7 @@ export function createReceive({
   readingFilters,
   onRetained,
 }: ReceiveOptions): Receive {
-  const isReading = rememberSome((topic) => readingFilters.some((filter) => covers(filter, topic)));
+  const isReading = rememberSome((topic) => readingFilters.some((filter) => takes(filter, topic)));
 
   async function takeAgain(earlier: Promise<IntakeOutcome>, message: RawMessage): Promise<IntakeOutcome> {
     const outcome = await earlier;

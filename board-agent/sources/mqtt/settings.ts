@@ -3,7 +3,7 @@ import type { IntakeSettings } from '../../intake/types.ts';
 import { checkCommands } from '../commands/check.ts';
 import { type CommandSettings, commandsSchema } from '../commands/settings.ts';
 import { intakeProperties, sourceNameSchema } from '../shared-schemas.ts';
-import { findFilterFault } from './topics.ts';
+import { findFilterFault, isDoubled } from './topics.ts';
 
 export interface MqttCommandSettings extends CommandSettings {
   request: { topic: string; qos: 0 | 1 };
@@ -47,22 +47,28 @@ export const schema = {
       maxItems: 10,
       items: { type: 'string', maxLength: 300, pattern: '^mqtts?://[^@/?#]+/?$' },
     },
-    protocol: { type: 'string', enum: ['5', '3.1.1'], default: '5' },
-    username: { type: 'string', minLength: 1, maxLength: 200 },
+    protocol: { description: 'Version of MQTT.', type: 'string', enum: ['5', '3.1.1'], default: '5' },
+    username: {
+      description: 'At the broker; with passwordFile.',
+      type: 'string',
+      minLength: 1,
+      maxLength: 200,
+    },
     passwordFile: { ...path, description: 'File (mode 600) that holds the password.' },
     caFile: {
       ...path,
       description: 'Certificates that the broker is trusted by; left out: the public ones.',
     },
     certFile: { ...path, description: 'Certificate that this board shows; with keyFile.' },
-    keyFile: path,
+    keyFile: { ...path, description: 'Key (mode 600) of the certificate in certFile.' },
     clientId: {
       description: 'Left out: one of its own, kept in the state folder.',
       type: 'string',
       pattern: '^[A-Za-z0-9_.:-]{1,64}$',
     },
     topics: {
-      description: "Topic filters that are subscribed to; left out: those of the rules' patterns.",
+      description:
+        "Topic filters that are subscribed to, shared ones as $share/<group>/<filter>; left out: those of the rules' patterns.",
       type: 'array',
       minItems: 1,
       maxItems: 200,
@@ -96,7 +102,13 @@ export const schema = {
       maximum: 4000,
       default: 250,
     },
-    keepAliveSeconds: { type: 'integer', minimum: 1, maximum: 3600, default: 30 },
+    keepAliveSeconds: {
+      description: 'A broker that is silent for longer than one and a half times this is gone.',
+      type: 'integer',
+      minimum: 1,
+      maximum: 3600,
+      default: 30,
+    },
     ...intakeProperties,
     commands: {
       ...commandsSchema({
@@ -105,8 +117,13 @@ export const schema = {
         required: ['topic'],
         additionalProperties: false,
         properties: {
-          topic: { type: 'string', minLength: 1, maxLength: 300 },
-          qos: { type: 'integer', enum: [0, 1], default: 1 },
+          topic: {
+            description: 'May hold {placeholders} of arguments, {module} and {correlation}.',
+            type: 'string',
+            minLength: 1,
+            maxLength: 300,
+          },
+          qos: { description: 'Of the command.', type: 'integer', enum: [0, 1], default: 1 },
         },
       }),
       default: [],
@@ -116,11 +133,8 @@ export const schema = {
 
 /** What the schema cannot say. */
 export function checkSettings(settings: MqttSourceSettings, pointer: string): SchemaFault[] {
-  const { topics = [], commands, protocol, certFile, keyFile, username, passwordFile } = settings;
-  const faults = topics.flatMap((topic, index) => {
-    const message = findFilterFault(topic);
-    return message === undefined ? [] : [{ pointer: `${pointer}/topics/${index}`, message }];
-  });
+  const { commands, protocol, certFile, keyFile, username, passwordFile } = settings;
+  const faults = checkTopics(settings, pointer);
   if ((certFile === undefined) !== (keyFile === undefined))
     faults.push({ pointer: `${pointer}/certFile`, message: 'must be given together with keyFile' });
   if (passwordFile !== undefined && username === undefined)
@@ -133,4 +147,26 @@ export function checkSettings(settings: MqttSourceSettings, pointer: string): Sc
       });
   const targets = ({ request }: MqttCommandSettings) => ({ 'request/topic': request.topic });
   return [...faults, ...checkCommands(commands, `${pointer}/commands`, targets)];
+}
+
+function checkTopics({ topics = [], rules }: MqttSourceSettings, pointer: string): SchemaFault[] {
+  const faults = topics.flatMap((topic, index) => {
+    const message =
+      findFilterFault(topic) ??
+      (isDoubled(topic, topics.slice(0, index))
+        ? 'takes messages that come by another one as well'
+        : undefined);
+    return message === undefined ? [] : [{ pointer: `${pointer}/topics/${index}`, message }];
+  });
+  const shared = rules.flatMap(({ match }, index) =>
+    match.startsWith('$share/')
+      ? [
+          {
+            pointer: `${pointer}/rules/${index}/match`,
+            message: 'must be a topic: $share/… stands in topics',
+          },
+        ]
+      : [],
+  );
+  return [...faults, ...shared];
 }

@@ -86,6 +86,34 @@ describe('the source mqtt', () => {
     if (protocol === '5') expect(source.heard[0]).toMatchObject(carried);
   });
 
+  it.each(['5', '3.1.1'])(
+    'takes a message once that several of its filters fit (MQTT %s)',
+    async (protocol) => {
+      const rules = [`${base}/{module}/temp`, `${base}/n1/{measurement}`, `${base}/n1/temp`];
+      const source = await hear({ protocol, rules: rules.map((match) => ({ match, decoder: 'json' })) });
+      const sender = await device();
+      await publish(sender, 'both', {}, `${base}/n1/temp`);
+      await publish(sender, 'one', {}, `${base}/n2/temp`);
+      await publish(sender, 'other', {}, `${base}/n1/hum`);
+      // What the wider filter takes beside them is left alone.
+      await publish(sender, 'none', {}, `${base}/n2/hum`);
+      await publish(sender, 'end', {}, `${base}/n1/end`);
+      await until('the end', () => source.texts().at(-1) === 'end');
+      expect(source.texts()).toEqual(['both', 'one', 'other', 'end']);
+    },
+  );
+
+  it('shares the messages of a group with others, and hears each of its own', async () => {
+    const topics = [`$share/${base}/${base}/#`];
+    const sources = [await hear({ topics }), await hear({ topics })];
+    const sender = await device();
+    await Promise.all(upTo(50).map((each) => publish(sender, String(each))));
+    const texts = () => sources.flatMap((each) => each.texts());
+    await until('all', () => texts().length === 50);
+    expect(unique(texts())).toEqual(upTo(50));
+    for (const each of sources) expect(each.heard.length).toBeGreaterThan(0);
+  });
+
   it('keeps many messages waiting for the disk at a time, but not more than it is told', async () => {
     const source = await hear({ maxInFlight: 100 });
     const waiting: (() => void)[] = [];

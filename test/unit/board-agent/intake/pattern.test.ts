@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { compilePattern, type Pattern, toTopicFilter } from '../../../../board-agent/intake/pattern.ts';
+import { compilePattern, type Pattern } from '../../../../board-agent/intake/pattern.ts';
 
 function compile(text: string): Pattern {
   const pattern = compilePattern(text);
@@ -64,10 +64,5 @@ describe('patterns of rules', () => {
     for (let round = 0; round < 1000; round += 1) expect(pattern.match('-'.repeat(999))).toBeUndefined();
     expect(performance.now() - startedMs).toBeLessThan(2000);
     expect(compile('#').match('a'.repeat(1001))).toBeUndefined();
-  });
-
-  it('gives the topic filter that a broker understands', () => {
-    expect(toTopicFilter('/{module}/status')).toBe('/+/status');
-    expect(toTopicFilter('sensors/{module}-{measurement}/#')).toBe('sensors/+/#');
   });
 });
