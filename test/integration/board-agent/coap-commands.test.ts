@@ -5,9 +5,9 @@ import { parseSettings } from '../../../board-agent/settings.ts';
 import type { BoardProcedure } from '../../../board-agent/sources/source.ts';
 import type { JsonObject } from '../../../common/runtime/guards.ts';
 import { findFreeUdpPort } from '../../harness/udp-coap.ts';
-import { openCoapSource } from './coap-support.ts';
+import { type CleanUp, openCoapSource } from './coap-support.ts';
 
-const cleanUp: (() => void | Promise<void>)[] = [];
+const cleanUp: CleanUp = [];
 afterEach(async () => {
   for (const each of cleanUp.splice(0).reverse()) await each();
 });
@@ -18,7 +18,7 @@ async function startDevice(
   const port = await findFreeUdpPort();
   const device: Server = createServer({ type: 'udp6' }, answer);
   await new Promise<void>((done) => void device.listen(port, '::1', () => done()));
-  cleanUp.push(() => new Promise((done) => void device.close(() => done())));
+  cleanUp.push(() => new Promise<void>((done) => void device.close(() => done())));
   return port;
 }
 

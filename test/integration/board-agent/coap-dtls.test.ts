@@ -5,9 +5,9 @@ import { runCoapClient } from '../../harness/coap-client.ts';
 import { testPart } from '../../harness/tools.ts';
 import { findFreeUdpPort } from '../../harness/udp-coap.ts';
 import { until } from '../../harness/until.ts';
-import { openCoapSource } from './coap-support.ts';
+import { type CleanUp, openCoapSource } from './coap-support.ts';
 
-const cleanUp: (() => void | Promise<void>)[] = [];
+const cleanUp: CleanUp = [];
 afterEach(async () => {
   for (const each of cleanUp.splice(0).reverse()) await each();
 });

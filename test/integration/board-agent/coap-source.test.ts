@@ -8,12 +8,20 @@ import { writeMessage } from '../../../board-agent/sources/coap/packet.ts';
 import { runCoapClient } from '../../harness/coap-client.ts';
 import { openUdpCoap } from '../../harness/udp-coap.ts';
 import { until } from '../../harness/until.ts';
-import { openCoapSource, openIntake } from './coap-support.ts';
+import { type Bench, createBench, letIn } from '../../unit/board-agent/intake/support.ts';
+import { type CleanUp, openCoapSource } from './coap-support.ts';
 
-const cleanUp: (() => void | Promise<void>)[] = [];
+const cleanUp: CleanUp = [];
 afterEach(async () => {
   for (const each of cleanUp.splice(0).reverse()) await each();
 });
+
+async function openIntake(): Promise<Bench> {
+  const bench = createBench();
+  cleanUp.push(bench.close);
+  await letIn(bench);
+  return bench;
+}
 
 const post = (url: string, payload: string | Uint8Array, ...more: string[]) =>
   runCoapClient(['-m', 'post', '-t', 'json', ...more, url], { payload });
@@ -21,7 +29,7 @@ const get = (url: string, ...more: string[]) => runCoapClient(['-m', 'get', ...m
 
 describe('the source coap', () => {
   it('takes 25 messages of a device over IPv6 and IPv4, each on disk when it is acknowledged', async () => {
-    const bench = await openIntake(cleanUp);
+    const bench = await openIntake();
     const { port } = await openCoapSource(cleanUp, {}, (message) => bench.door.take(message));
     for (let seq = 1; seq <= 25; seq += 1) {
       const host = seq % 2 === 0 ? '[::1]' : '127.0.0.1';
@@ -151,7 +159,7 @@ describe('the source coap', () => {
   });
 
   it('stores a repeated transmission once, also when it has forgotten its answers', async () => {
-    const bench = await openIntake(cleanUp);
+    const bench = await openIntake();
     const { port, source } = await openCoapSource(cleanUp, {}, (message) => bench.door.take(message));
     const client = await openUdpCoap(port);
     cleanUp.push(() => client.close());
@@ -196,7 +204,7 @@ describe('the source coap', () => {
   });
 
   it('refuses a wrong or missing mac and takes a right one once', async () => {
-    const bench = await openIntake(cleanUp);
+    const bench = await openIntake();
     const keyFile = `${bench.dir}/n1.key`;
     writeFileSync(keyFile, 'k'.repeat(32), { mode: 0o600 });
     const door = bench.intake.open('coap', {

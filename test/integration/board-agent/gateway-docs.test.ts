@@ -31,7 +31,7 @@ async function type(script: string, env: Record<string, string>): Promise<string
 }
 
 it('posts over HTTP', async () => {
-  const source = await openSource({ kind: 'http', rules: [{ match: 'r', decoder: 'json' }] } as never);
+  const source = await openSource({ kind: 'http', rules: [{ match: 'r', decoder: 'json' }] });
   cleanUp.push(source.close);
   const output = await type(commandsOf('HTTP'), { STATE: source.dir });
   expect(output.match(/"status":"ok"/g)).toHaveLength(3);
@@ -46,7 +46,7 @@ it('publishes over MQTT', async () => {
   const [broker, tools] = await Promise.all([startMosquitto(), testPart('mosquitto')]);
   cleanUp.push(broker.stop);
   const rules = [{ match: '/{module}/status', decoder: 'status-list' }];
-  const source = await openSource({ kind: 'mqtt', urls: [broker.url], rules } as never);
+  const source = await openSource({ kind: 'mqtt', urls: [broker.url], rules });
   cleanUp.push(source.close);
   await until('it hears', () => source.faults.length > 0 && source.fault() === undefined);
   const path = `${dirname(tools.publish)}${delimiter}${process.env.PATH}`;
@@ -58,7 +58,7 @@ it('publishes over MQTT', async () => {
 
 it('posts over CoAP', async () => {
   const [port, tools] = [await findFreeUdpPort(), await testPart('coap')];
-  const source = await openSource({ kind: 'coap', port, rules: [{ match: 'r', decoder: 'json' }] } as never);
+  const source = await openSource({ kind: 'coap', port, rules: [{ match: 'r', decoder: 'json' }] });
   cleanUp.push(source.close);
   const script = commandsOf('CoAP')
     .replaceAll(/coap:\/\/(\[::1\]|127\.0\.0\.1)\//g, `coap://$1:${port}/`)

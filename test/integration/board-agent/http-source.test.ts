@@ -4,11 +4,11 @@ import { createServer, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { IntakeOutcome, RawMessage } from '../../../board-agent/intake/types.ts';
+import type { IntakeOutcome } from '../../../board-agent/intake/types.ts';
 import { parseSettings } from '../../../board-agent/settings.ts';
 import { until } from '../../harness/until.ts';
-import { createBench } from '../../unit/board-agent/intake/support.ts';
-import { type OpenSource, openSource } from './source-support.ts';
+import { createBench, letIn } from '../../unit/board-agent/intake/support.ts';
+import { type OpenOptions, type OpenSource, openSource } from './source-support.ts';
 
 const rules = [{ match: 'r', decoder: 'json' }];
 const cleanUp: (() => void | Promise<void>)[] = [];
@@ -16,15 +16,9 @@ afterEach(async () => {
   for (const each of cleanUp.splice(0).reverse()) await each();
 });
 
-/** A source whose door answers with what `take` gives. */
-async function open(
-  settings: object,
-  take?: (message: RawMessage) => Promise<IntakeOutcome>,
-): Promise<OpenSource> {
-  const wanted = { kind: 'http', rules, ...settings };
-  const source = await openSource(wanted);
+async function open(settings: object, take?: OpenOptions['take']): Promise<OpenSource> {
+  const source = await openSource({ kind: 'http', rules, ...settings }, take && { take });
   cleanUp.push(source.close);
-  if (take) source.answer(take);
   return source;
 }
 
@@ -86,11 +80,7 @@ describe('the source http', () => {
   it('answers 200 only when the message is on disk, and stores a repetition once', async () => {
     const bench = createBench();
     cleanUp.push(() => bench.close());
-    await bench.intake.start();
-    await bench.intake.decide(
-      { unknownDevices: 'create', createPerMinute: 60, version: 'v1', decisions: [] },
-      [],
-    );
+    await letIn(bench);
     const { dir } = await open({}, (message) => bench.door.take(message));
     const socketPath = join(dir, 'http.sock');
     const body = '{"device":"n1","data":{"temp":21.5}}';

@@ -11,36 +11,26 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../board-agent/clock.ts';
-import type { IntakeDoor, IntakeOutcome, RawMessage } from '../../../board-agent/intake/types.ts';
+import type { IntakeDoor, IntakeOutcome } from '../../../board-agent/intake/types.ts';
 import { parseSettings } from '../../../board-agent/settings.ts';
-import { createSources } from '../../../board-agent/sources/create-sources.ts';
 import type { Source } from '../../../board-agent/sources/source.ts';
 import { until } from '../../harness/until.ts';
-import { silent } from '../../unit/board-agent/fakes.ts';
-import { type Bench, createBench } from '../../unit/board-agent/intake/support.ts';
+import { type Bench, createBench, letIn } from '../../unit/board-agent/intake/support.ts';
+import { type OpenSource, openSource } from './source-support.ts';
 
 const rules = [{ match: 'line', decoder: 'json' }];
 let dir: string;
 let bench: Bench;
-const sources: Source[] = [];
-let fault: string | undefined;
-let heard: string[] = [];
+const opened: OpenSource[] = [];
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'boardwalk-line-'));
-  bench = createBench({ rules: [{ match: 'line', decoder: 'json' }], maxPerSecond: 100_000 });
-  await bench.intake.start();
-  await bench.intake.decide(
-    { unknownDevices: 'create', createPerMinute: 60, version: 'v1', decisions: [] },
-    [],
-  );
-  heard = [];
-  fault = undefined;
+  bench = createBench({ rules, maxPerSecond: 100_000 });
+  await letIn(bench);
 });
 
 afterEach(async () => {
-  for (const each of sources.splice(0)) await each.stop();
+  for (const each of opened.splice(0)) await each.close();
   bench.close();
   rmSync(dir, { recursive: true });
 });
@@ -49,29 +39,14 @@ async function start(
   settings: object,
   take: IntakeDoor['take'] = (message) => bench.door.take(message),
 ): Promise<Source> {
-  const [source] = createSources(parseSettings({ sources: [{ kind: 'line', rules, ...settings }] }).sources, {
-    emit: () => undefined,
-    clock: systemClock,
-    logger: silent,
-    stateDir: dir,
-    intake: {
-      open: () => ({
-        take(message: RawMessage) {
-          heard.push(Buffer.from(message.payload).toString());
-          return take(message);
-        },
-        setFault: (next) => {
-          fault = next;
-        },
-      }),
-    },
-  });
-  if (!source) throw new Error('no source');
-  await source.start();
-  sources.push(source);
-  return source;
+  const source = await openSource({ kind: 'line', rules, ...settings }, { dir, take });
+  opened.push(source);
+  return source.source;
 }
 
+/** Of the last one. */
+const fault = () => opened.at(-1)?.fault();
+const heard = () => opened.flatMap((each) => each.texts());
 const line = (seq: number) => `{"device":"n1","data":{"count":${seq}}}\n`;
 const stored = () => bench.spool.peek(1000)?.readings.map((each) => each[2]) ?? [];
 const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
@@ -102,7 +77,7 @@ describe('a file', () => {
     appendFileSync(file, line(2));
     await start({ file });
     await storedAre([1, 2]);
-    expect(heard).toHaveLength(2);
+    expect(heard()).toHaveLength(2);
   });
 
   it('stores nothing twice when its position was lost in a kill', async () => {
@@ -118,7 +93,7 @@ describe('a file', () => {
     // As if killed between the commit and the note of how far it was.
     writeFileSync(position, before);
     await start({ file });
-    await until('they are heard again', async () => heard.length === 4);
+    await until('they are heard again', async () => heard().length === 4);
     appendFileSync(file, line(3));
     await storedAre([1, 2, 3]);
   });
@@ -145,12 +120,12 @@ describe('a file', () => {
   it('says so while it is not there, or is not a file', async () => {
     const file = join(dir, 'later');
     await start({ file });
-    await until('there is a fault', async () => fault?.includes('ENOENT') === true);
+    await until('there is a fault', async () => fault()?.includes('ENOENT') === true);
     writeFileSync(file, line(1));
     await storedAre([1]);
-    expect(fault).toBeUndefined();
+    expect(fault()).toBeUndefined();
     await start({ file: '/dev/null' });
-    await until('there is a fault', async () => fault?.includes('not a regular file') === true);
+    await until('there is a fault', async () => fault()?.includes('not a regular file') === true);
   });
 
   it('waits with the lines that the spool does not take, and keeps their order', async () => {
@@ -166,7 +141,7 @@ describe('a file', () => {
     });
     await until('all are stored', async () => stored().length === 5);
     expect([...stored()].sort()).toEqual(numbers(5));
-    expect(heard).toHaveLength(8);
+    expect(heard()).toHaveLength(8);
   });
 
   it('cuts a line without end, which is refused and counted', async () => {
@@ -201,7 +176,7 @@ describe('a command', () => {
 
   it('says so when the program is not there', async () => {
     await start({ command: ['no-such-program-here'] });
-    await until('there is a fault', async () => fault?.includes('ENOENT') === true);
+    await until('there is a fault', async () => fault()?.includes('ENOENT') === true);
   });
 
   it('ends with all its children, also when they do not want to', async () => {

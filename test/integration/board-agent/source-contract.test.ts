@@ -11,12 +11,13 @@ import { join, relative } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterEach, describe, expect, it } from 'vitest';
 import { findFreePort } from '../../../bin/stack/ports.ts';
+import { kindOf, sourceKinds } from '../../../board-agent/sources/kinds.ts';
 import { runCoapClient } from '../../harness/coap-client.ts';
 import { startMosquitto, type TestMosquitto } from '../../harness/mosquitto.ts';
 import { repositoryRoot } from '../../harness/tools.ts';
 import { findFreeUdpPort } from '../../harness/udp-coap.ts';
 import { until } from '../../harness/until.ts';
-import { type OpenSource, openSource, stored, unavailable } from './source-support.ts';
+import { type OpenSource, openSource, stored, unavailable, type Wanted } from './source-support.ts';
 
 const cleanUp: (() => unknown)[] = [];
 afterEach(async () => {
@@ -25,7 +26,7 @@ afterEach(async () => {
 
 /** How a sender learns what became of its message: it is told, or the message comes again until it is kept. */
 interface Wire {
-  settings: { kind: string };
+  settings: Wanted;
   /** True when the sender was told that it is kept; undefined when it is told nothing. */
   send(text: string): Promise<boolean | undefined>;
   rubbish(): Promise<unknown>;
@@ -48,7 +49,7 @@ const wires: Record<string, (source: () => OpenSource) => Promise<Wire>> = {
       });
     const other = createServer();
     return {
-      settings: { kind: 'http', port, rules } as never,
+      settings: { kind: 'http', port, rules },
       send: post,
       rubbish: () => post(Buffer.alloc(300_000, 0xff)),
       async away() {
@@ -64,7 +65,7 @@ const wires: Record<string, (source: () => OpenSource) => Promise<Wire>> = {
     const port = await findFreeUdpPort();
     const other = createSocket('udp4');
     return {
-      settings: { kind: 'coap', port, listen: [{ address: '127.0.0.1', port }], rules } as never,
+      settings: { kind: 'coap', port, listen: [{ address: '127.0.0.1', port }], rules },
       async send(payload) {
         const url = `coap://127.0.0.1:${port}/r`;
         return (await runCoapClient(['-m', 'post', '-t', 'json', url], { payload })).code === '2.04';
@@ -95,7 +96,7 @@ const wires: Record<string, (source: () => OpenSource) => Promise<Wire>> = {
     );
     const publish = (payload: string | Buffer) => device.publishAsync('r', payload, { qos: 1 });
     return {
-      settings: { kind: 'mqtt', urls: [broker.url], rules } as never,
+      settings: { kind: 'mqtt', urls: [broker.url], rules },
       async send(text) {
         await publish(text);
         return undefined;
@@ -112,7 +113,7 @@ const wires: Record<string, (source: () => OpenSource) => Promise<Wire>> = {
     writeFileSync(file, '');
     cleanUp.push(() => rmSync(folder, { recursive: true }));
     return {
-      settings: { kind: 'line', file, path: 'r', rules } as never,
+      settings: { kind: 'line', file, path: 'r', rules },
       async send(text) {
         appendFileSync(file, `${text}\n`);
         return undefined;
@@ -204,13 +205,18 @@ describe.each(Object.keys(wires))('a source of kind %s', (kind) => {
 });
 
 describe('a kind of source', () => {
+  it('that hears messages is held to this contract', () => {
+    const hearing = sourceKinds.filter(({ schema }) => Object.hasOwn(schema.properties, 'rules'));
+    expect(Object.keys(wires).sort()).toEqual(hearing.map(kindOf).sort());
+  });
+
   it('is a folder: nothing else in the agent knows of it', () => {
     const agent = join(repositoryRoot, 'board-agent');
     const folder = join(agent, 'sources');
     const kinds = readdirSync(folder, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && readdirSync(join(folder, entry.name)).includes('kind.ts'))
       .map(({ name }) => name);
-    expect(kinds).toEqual(expect.arrayContaining(Object.keys(wires)));
+    expect(kinds).toEqual(sourceKinds.map(kindOf));
     const files = readdirSync(agent, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.name.endsWith('.ts') && !/node_modules|dist/.test(entry.parentPath))
       .map((entry) => join(entry.parentPath, entry.name));

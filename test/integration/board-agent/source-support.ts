@@ -24,14 +24,24 @@ export interface OpenSource {
   /** What the door answers from now on. */
   answer(take: (message: RawMessage) => Promise<IntakeOutcome>): void;
   /** Stops it and makes it anew in the same folder, as a restart of the agent does. */
-  reopen(settings?: object): Promise<void>;
+  reopen(settings?: Wanted): Promise<void>;
   close(): Promise<void>;
+}
+
+/** As in the settings file. */
+export interface Wanted {
+  kind: string;
+  [setting: string]: unknown;
 }
 
 export interface OpenOptions {
   /** Not started. */
   asleep?: boolean;
   logger?: Logger;
+  /** What the door answers; left out: that it is stored. */
+  take?: (message: RawMessage) => Promise<IntakeOutcome>;
+  /** One that is there, and stays. */
+  dir?: string;
 }
 
 export const stored: IntakeOutcome = { status: 'stored', readings: 1 };
@@ -42,11 +52,12 @@ export const unavailable: IntakeOutcome = {
 };
 
 export async function openSource(
-  settings: { kind: string },
-  { asleep = false, logger = silent }: OpenOptions = {},
+  settings: Wanted,
+  { asleep = false, logger = silent, take = async () => stored, dir: given }: OpenOptions = {},
 ): Promise<OpenSource> {
-  const dir = mkdtempSync(join(tmpdir(), `boardwalk-${settings.kind}-`));
-  let take: (message: RawMessage) => Promise<IntakeOutcome> = async () => stored;
+  const dir = given ?? mkdtempSync(join(tmpdir(), `boardwalk-${settings.kind}-`));
+  const removeDir = () => given ?? rmSync(dir, { recursive: true });
+  let answer = take;
   const open: OpenSource = {
     source: undefined as never,
     dir,
@@ -55,7 +66,7 @@ export async function openSource(
     texts: () => open.heard.map((each) => Buffer.from(each.payload).toString()),
     fault: () => open.faults.at(-1),
     answer(next) {
-      take = next;
+      answer = next;
     },
     async reopen(changed = settings) {
       await open.source.stop();
@@ -64,20 +75,20 @@ export async function openSource(
     },
     async close() {
       await open.source.stop();
-      rmSync(dir, { recursive: true });
+      removeDir();
     },
   };
   const intake: Intake = {
     open: () => ({
       take(message) {
         open.heard.push(message);
-        return take(message);
+        return answer(message);
       },
       setFault: (fault) => void open.faults.push(fault),
     }),
   };
 
-  function create(wanted: object): void {
+  function create(wanted: Wanted): void {
     const [source] = createSources(parseSettings({ sources: [wanted] }).sources, {
       emit: () => undefined,
       clock: systemClock,
@@ -92,7 +103,7 @@ export async function openSource(
     create(settings);
     if (!asleep) await open.source.start();
   } catch (error) {
-    rmSync(dir, { recursive: true });
+    removeDir();
     throw error;
   }
   return open;

@@ -7,7 +7,7 @@ import { createReadingsSender } from '../../../board-agent/readings-sender.ts';
 import { AppError } from '../../../common/runtime/app-error.ts';
 import type { ReadingsBatch } from '../../../common/wamp/readings.ts';
 import { silent } from '../../unit/board-agent/fakes.ts';
-import { type Bench, createBench, reading } from '../../unit/board-agent/intake/support.ts';
+import { type Bench, createBench, letIn, reading } from '../../unit/board-agent/intake/support.ts';
 
 const stepMs = 100;
 const second = 1000;
@@ -57,13 +57,6 @@ it('loses nothing and stores nothing twice over ten minutes offline', async () =
   let link: AbortController | undefined;
   let sending: Promise<void> | undefined;
 
-  const letIn = async () => {
-    await bench.intake.start();
-    await bench.intake.decide(
-      { unknownDevices: 'create', createPerMinute: 60, version: 'v1', decisions: [] },
-      [],
-    );
-  };
   function connect(): void {
     bench.spool.reconcile(bench.spool.epoch(), server.acked());
     link = new AbortController();
@@ -83,7 +76,7 @@ it('loses nothing and stores nothing twice over ten minutes offline', async () =
     link = undefined;
   }
 
-  await letIn();
+  await letIn(bench);
   connect();
   const said: { at: number; seq: number }[] = [];
   let measured = 0;
@@ -101,7 +94,7 @@ it('loses nothing and stores nothing twice over ten minutes offline', async () =
     if (elapsedMs() === restartAtMs) {
       bench.spool.flush();
       bench.restart();
-      await letIn();
+      await letIn(bench);
     }
     if (elapsedMs() === backAtMs) {
       expect(bench.spool.waiting()).toBeGreaterThan(6500);

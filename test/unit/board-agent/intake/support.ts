@@ -77,6 +77,12 @@ export function createBench(
   return bench;
 }
 
+/** Starts its intake, and lets every device in. */
+export async function letIn({ intake }: Pick<Bench, 'intake'>): Promise<void> {
+  await intake.start();
+  await intake.decide({ unknownDevices: 'create', createPerMinute: 600, version: 'v1', decisions: [] }, []);
+}
+
 export function message(payload: unknown, more: Partial<RawMessage> = {}): RawMessage {
   const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
   return { path: 'r', payload: Buffer.from(text), ...more };
