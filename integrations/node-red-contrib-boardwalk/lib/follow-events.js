@@ -12,6 +12,8 @@ const { readProblem } = require('./problem.js');
 const { createEventParser } = require('./server-sent-events.js');
 
 const delayMs = { first: 500, cap: 30_000 };
+/** What a server asks for beyond that is not waited for. */
+const longestRetryMs = 300_000;
 /** Three beats that did not come. */
 const silenceMs = 30_000;
 
@@ -40,6 +42,8 @@ function followEvents(options) {
       signal,
     });
     if (!response.ok) throw await readProblem(response);
+    if (!/^text\/event-stream\b/.test(response.headers.get('content-type') ?? ''))
+      throw new Error('what answers at the URL is not the API');
     onState('connected');
     const parse = createEventParser(({ data, id }) => {
       failures = 0;
@@ -73,7 +77,7 @@ function followEvents(options) {
         await connectOnce();
       } catch (error) {
         reason = error.cause?.message ?? error.message;
-        leastMs = error.retryAfterMs ?? 0;
+        leastMs = Math.min(error.retryAfterMs ?? 0, longestRetryMs);
       }
       if (stopping.signal.aborted) return;
       const limit = Math.min((options.firstDelayMs ?? delayMs.first) * 2 ** failures, delayMs.cap);

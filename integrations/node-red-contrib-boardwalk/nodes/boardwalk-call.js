@@ -1,15 +1,14 @@
 'use strict';
 
-const { callProcedure, kwargsOf } = require('../lib/call-procedure.js');
+const { callOf, callProcedure } = require('../lib/call-procedure.js');
+const { findServer } = require('../lib/node-status.js');
 const { BoardwalkProblem } = require('../lib/problem.js');
-
-const defaultTimeoutMs = 30_000;
 
 module.exports = (RED) => {
   /** Calls a procedure of a board with the message's payload; what is refused goes to a catch node. */
   function CallNode(config) {
     RED.nodes.createNode(this, config);
-    const server = RED.nodes.getNode(config.server);
+    const server = findServer(RED, this, config);
     const closing = new AbortController();
     let inFlight = 0;
 
@@ -17,7 +16,7 @@ module.exports = (RED) => {
       inFlight += 1;
       this.status({ fill: 'blue', shape: 'dot', text: inFlight === 1 ? 'calling' : `calling (${inFlight})` });
       try {
-        if (!server || server.fault) throw new BoardwalkProblem('no-server', server?.fault ?? 'no server is chosen');
+        if (!server) throw new BoardwalkProblem('no-server', 'no-server: the node has no server that can be used');
         const { result, durationMs } = await callProcedure(
           { url: server.url, headers: server.headers() },
           { ...callOf(config, msg), signal: closing.signal },
@@ -40,15 +39,3 @@ module.exports = (RED) => {
 
   RED.nodes.registerType('boardwalk call', CallNode);
 };
-
-/** What the node says, and where it says nothing, what the message says. */
-function callOf(config, msg) {
-  const board = config.board || msg.board;
-  const procedure = config.procedure || msg.procedure;
-  for (const [name, value] of Object.entries({ board, procedure })) {
-    if (typeof value !== 'string' || value === '')
-      throw new BoardwalkProblem('invalid-arguments', `invalid-arguments: neither the node nor msg.${name} names a ${name}`);
-  }
-  const timeoutMs = Number(config.timeoutMs || msg.timeoutMs || defaultTimeoutMs);
-  return { board, procedure, kwargs: kwargsOf(msg.payload), timeoutMs };
-}

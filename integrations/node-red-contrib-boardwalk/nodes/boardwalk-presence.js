@@ -1,16 +1,13 @@
 'use strict';
 
-const { showStreamState, splitNames } = require('../lib/node-status.js');
+const { findServer, showStreamState, splitNames } = require('../lib/node-status.js');
 
 module.exports = (RED) => {
   /** Boards that come and go. After a lost connection what was missed comes first. */
   function PresenceNode(config) {
     RED.nodes.createNode(this, config);
-    const server = RED.nodes.getNode(config.server);
-    if (!server || server.fault) {
-      this.status({ fill: 'red', shape: 'ring', text: 'no server' });
-      return;
-    }
+    const server = findServer(RED, this, config);
+    if (!server) return;
     const stop = server.streams.listen(
       { types: ['presence'], boards: splitNames(config.board) },
       {

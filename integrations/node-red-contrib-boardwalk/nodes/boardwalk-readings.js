@@ -1,16 +1,13 @@
 'use strict';
 
-const { showStreamState, splitNames } = require('../lib/node-status.js');
+const { findServer, showStreamState, splitNames } = require('../lib/node-status.js');
 
 module.exports = (RED) => {
   /** Live readings as they are stored; what passed while the connection was down is in the API, not here. */
   function ReadingsNode(config) {
     RED.nodes.createNode(this, config);
-    const server = RED.nodes.getNode(config.server);
-    if (!server || server.fault) {
-      this.status({ fill: 'red', shape: 'ring', text: 'no server' });
-      return;
-    }
+    const server = findServer(RED, this, config);
+    if (!server) return;
     const isWanted = streamFilter(splitNames(config.streams));
     const stop = server.streams.listen(
       { types: ['readings'], boards: splitNames(config.board) },
