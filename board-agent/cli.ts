@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { AppError } from '../common/runtime/app-error.ts';
 import { realmDefault } from '../common/wamp/uris.ts';
 import { addExplain } from './commands/explain-cli.ts';
+import { say } from './commands/say.ts';
 import { addSimulate } from './commands/simulate-cli.ts';
 import { defaultStateDir } from './state/default-dir.ts';
 import { agentVersion } from './version.ts';
@@ -18,7 +19,6 @@ interface EnrolFlags {
 }
 
 const collect = (value: string, before: string[] = []) => [...before, value];
-const say = (line: string) => void process.stdout.write(`${line}\n`);
 
 /** Parses and runs. Throws what the commands throw. */
 export async function runCli(argv: readonly string[]): Promise<void> {

@@ -7,8 +7,21 @@ export const spoolSchema = {
   type: 'object',
   additionalProperties: false,
   properties: {
-    maxBytes: { type: 'integer', minimum: 1_048_576, maximum: 1_099_511_627_776, default: 268_435_456 },
-    maxAgeDays: { type: 'number', exclusiveMinimum: 0, maximum: 3650, default: 30 },
+    maxBytes: {
+      description:
+        'Of the file. Messages of devices are refused above 90 % of it, dead letters take a quarter at most.',
+      type: 'integer',
+      minimum: 1_048_576,
+      maximum: 1_099_511_627_776,
+      default: 268_435_456,
+    },
+    maxAgeDays: {
+      description: 'What has waited longer is dropped, and counted.',
+      type: 'number',
+      exclusiveMinimum: 0,
+      maximum: 3650,
+      default: 30,
+    },
     commitIntervalMs: {
       description: 'Longest time that a reading is in memory only. Each commit is one flush of the disk.',
       type: 'integer',

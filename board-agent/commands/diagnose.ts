@@ -209,10 +209,10 @@ async function checkIntake(stateDir: string, say: Say): Promise<void> {
   if (!status?.intake) return;
   for (const { name, kind, received, fault } of status.intake.sources)
     say({
-      name: `source ${name}`.slice(0, 14),
+      name: 'source',
       ok: fault === undefined,
-      detail: fault ?? `${kind}, ${received} messages`,
-      ...(fault !== undefined && { hint: 'it hears nothing at the moment' }),
+      detail: `${name} (${kind}): ${fault ?? `${received} messages`}`,
+      ...(fault !== undefined && { hint: 'until that is mended it does not hear all that is sent to it' }),
     });
   const { byReason } = status.intake.deadLetters;
   const reasons = Object.entries(byReason).filter(([, count]) => count > 0);

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { AppError } from '../../common/runtime/app-error.ts';
+import { say } from './say.ts';
 
 const collect = (value: string, before: string[] = []) => [...before, value];
-const say = (line: string) => void process.stdout.write(`${line}\n`);
 
 interface ExplainFlags {
   state: string;

@@ -1,6 +1,7 @@
 /** The options of `boardwalk-agent simulate`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { realmDefault } from '../../common/wamp/uris.ts';
+import { say } from './say.ts';
 import { parseDuration, type SimulateFlags } from './simulate.ts';
 
 const collect = (value: string, before: string[] = []) => [...before, value];
@@ -67,7 +68,7 @@ export function addSimulate(program: Command): void {
     .action(async (flags: SimulateFlags) => {
       const { simulate } = await import('./simulate.ts');
       const good = await simulate(flags, {
-        say: (line) => void process.stdout.write(`${line}\n`),
+        say,
         progress: (line) => void process.stderr.write(`${line}\n`),
       });
       process.exitCode = good ? 0 : 1;

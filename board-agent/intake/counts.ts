@@ -12,8 +12,7 @@ export interface SourceCounts {
   waiting: number;
 }
 
-export const flowOutcomes = ['stored', 'duplicate', 'rejected', 'waiting'] as const;
-export type FlowOutcome = (typeof flowOutcomes)[number];
+export type FlowOutcome = 'stored' | 'duplicate' | 'rejected' | 'waiting';
 
 export function createCounts(name: string, kind: string): SourceCounts {
   return { name, kind, received: 0, stored: 0, duplicate: 0, rejected: 0, waiting: 0 };

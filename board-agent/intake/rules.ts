@@ -43,7 +43,7 @@ export function compileRules(rules: readonly RuleSettings[], onSlow?: (slow: Slo
   };
 }
 
-/** What a schema cannot say about rules; for the `check` of a kind of source. */
+/** What a schema cannot say about rules. */
 export function checkRules(rules: readonly RuleSettings[], pointer: string): SchemaFault[] {
   const faults: SchemaFault[] = [];
   for (const [index, rule] of rules.entries()) {

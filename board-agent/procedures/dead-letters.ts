@@ -137,7 +137,7 @@ function upToBytes(found: readonly DeadLetter[], full: boolean): DeadLetter[] {
   });
 }
 
-export function viewOf(letter: DeadLetter, full: boolean): LetterView {
+function viewOf(letter: DeadLetter, full: boolean): LetterView {
   const { id, at, source, reason, detail, module, message } = letter;
   const { path, contentType, fields, payload } = message;
   const isCut = !full && payload.length > shownBytes;

@@ -71,6 +71,8 @@ export interface SourceContext {
 export interface Source {
   modules: ModuleDeclaration[];
   procedures: BoardProcedure[];
+  /** Resolves when it runs, or has tried. What may pass (a port that is taken) is a fault, and tried again. */
   start(): void | Promise<void>;
+  /** Resolves when nothing of it runs any more. May be called twice. */
   stop(): void | Promise<void>;
 }

@@ -107,7 +107,7 @@ async function runCommand<C extends CommandSettings>(
 }
 
 /** Whether the answer itself says which call it is of. */
-export function isCorrelated({ answer, status }: CommandSettings): boolean {
+function isCorrelated({ answer, status }: CommandSettings): boolean {
   if (status || !answer) return false;
   return answer.topic === undefined || placeholdersIn([answer.topic, answer.match]).includes('correlation');
 }

@@ -76,6 +76,11 @@ const conditions = {
   additionalProperties: { type: ['string', 'number', 'boolean'], maxLength: 200 },
 };
 const field = { type: 'string', minLength: 1, maxLength: 100 };
+const resultField = {
+  ...field,
+  description: 'Field that is the result (a.b = b of a); left out: all of it.',
+};
+const messageField = { ...field, description: 'Field that says why it is refused; left out: all of it.' };
 
 /** The list of commands of a source; `request` is what its carrier needs to send one. */
 export function commandsSchema(request: Schema): Schema {
@@ -89,13 +94,35 @@ export function commandsSchema(request: Schema): Schema {
       additionalProperties: false,
       properties: {
         module: { ...moduleSchema, description: 'Module of the device; it is let in by being named here.' },
-        name: { type: 'string', minLength: 1, maxLength: 40, pattern: '^[a-z][a-z0-9_]*$' },
-        description: { type: 'string', maxLength: 1000 },
+        name: {
+          description: 'The procedure is called <module>.<name>.',
+          type: 'string',
+          minLength: 1,
+          maxLength: 40,
+          pattern: '^[a-z][a-z0-9_]*$',
+        },
+        description: { description: 'For those who call it.', type: 'string', maxLength: 1000 },
         kwargs: { description: 'JSON Schema of the arguments.', type: 'object' },
         result: { description: 'JSON Schema of the result.', type: 'object' },
-        safety: { type: 'string', enum: [...safetyClasses], default: 'at-most-once' },
-        onCrash: { type: 'string', enum: [...crashRules] },
-        timeoutMs: { type: 'integer', minimum: 100, maximum: 60_000, default: 5000 },
+        safety: {
+          description:
+            'idempotent: may be done twice. journaled: noted on disk before it begins. at-most-once: never tried again.',
+          type: 'string',
+          enum: [...safetyClasses],
+          default: 'at-most-once',
+        },
+        onCrash: {
+          description: 'Of a journaled command that the agent died in the middle of: what its outcome is.',
+          type: 'string',
+          enum: [...crashRules],
+        },
+        timeoutMs: {
+          description: 'Until the device must have shown that it is done.',
+          type: 'integer',
+          minimum: 100,
+          maximum: 60_000,
+          default: 5000,
+        },
         values: {
           description: 'Texts that stand for values of arguments in topics and payloads.',
           type: 'object',
@@ -112,21 +139,45 @@ export function commandsSchema(request: Schema): Schema {
           description: 'The device answers each command.',
           type: 'object',
           additionalProperties: false,
-          properties: { topic, match: conditions, result: field, refused: conditions, message: field },
+          properties: {
+            topic: {
+              ...topic,
+              description: `${topic.description} Left out: MQTT 5’s response topic, CoAP’s response.`,
+            },
+            match: {
+              ...conditions,
+              description: `Which messages are the answer; left out: all. ${conditions.description}`,
+            },
+            result: resultField,
+            refused: { ...conditions, description: `When it is a refusal. ${conditions.description}` },
+            message: messageField,
+          },
         },
         status: {
           description: 'The device says by itself what state it is in.',
           type: 'object',
           required: ['topic', 'when'],
           additionalProperties: false,
-          properties: { topic, select: conditions, when: conditions, result: field },
+          properties: {
+            topic,
+            select: { ...conditions, description: `Of a list: which item. ${conditions.description}` },
+            when: { ...conditions, description: `What shows that it is done. ${conditions.description}` },
+            result: resultField,
+          },
         },
         error: {
           description: 'Where the device says what it refuses.',
           type: 'object',
           required: ['topic'],
           additionalProperties: false,
-          properties: { topic, match: conditions, message: field },
+          properties: {
+            topic,
+            match: {
+              ...conditions,
+              description: `Which messages are meant; left out: all. ${conditions.description}`,
+            },
+            message: messageField,
+          },
         },
       },
     },

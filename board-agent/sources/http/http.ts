@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { resolve } from 'node:path';
 import { messageOf } from '../../../common/runtime/app-error.ts';
 import { ConfigError } from '../../../common/runtime/config.ts';
+import { messageLimits } from '../../intake/prepare.ts';
 import type { RawMessage } from '../../intake/types.ts';
 import { readSecretFile } from '../../state/secret-file.ts';
 import type { Source, SourceContext } from '../source.ts';
@@ -15,7 +16,7 @@ import { findRefusal } from './guard.ts';
 import { type HttpSourceSettings, isLoopback } from './settings.ts';
 
 export const httpLimits = {
-  bodyBytes: 262_144,
+  bodyBytes: messageLimits.payloadBytes,
   connections: 256,
   requestMs: 10_000,
   idleMs: 5000,

@@ -39,8 +39,14 @@ const streamSchema = {
     name: { type: 'string', minLength: 1, maxLength: 80, pattern: '^[A-Za-z0-9_][A-Za-z0-9_./:-]*$' },
     waveform: { type: 'string', enum: waveforms },
     type: { type: 'string', enum: ['number', 'boolean', 'text'], default: 'number' },
-    unit: { type: 'string', maxLength: 30, default: '' },
-    rateHz: { type: 'number', exclusiveMinimum: 0, maximum: 1000, default: 1 },
+    unit: { description: 'UCUM where one exists.', type: 'string', maxLength: 30, default: '' },
+    rateHz: {
+      description: 'Readings a second.',
+      type: 'number',
+      exclusiveMinimum: 0,
+      maximum: 1000,
+      default: 1,
+    },
     periodMs: { type: 'number', exclusiveMinimum: 0, maximum: 31_536_000_000, default: 60_000 },
     amplitude: { type: 'number', default: 1 },
     offset: { type: 'number', default: 0 },
@@ -62,7 +68,13 @@ export const schema = {
   properties: {
     kind: { const: 'simulated' },
     module: { ...moduleSchema, default: 'simulated' },
-    seed: { type: 'integer', minimum: 0, maximum: 4_294_967_295, default: 1 },
+    seed: {
+      description: 'Of the random walks.',
+      type: 'integer',
+      minimum: 0,
+      maximum: 4_294_967_295,
+      default: 1,
+    },
     streams: { type: 'array', minItems: 1, maxItems: 500, items: streamSchema },
   },
 };

@@ -48,6 +48,8 @@ export function runDevice({ name, step, command, status }: Device): void {
   }
 
   function take(topic: string, payload: Buffer, packet: IPublishPacket): void {
+    // Kept at the broker from earlier: nobody wants that now.
+    if (packet.retain) return;
     const [commandName = '', channel = '', ...more] = topic.split('/').slice(3);
     const text = payload.toString('utf8');
     const { responseTopic, correlationData } = packet.properties ?? {};

@@ -81,6 +81,16 @@ describe('boardwalk-agent explain', () => {
     expect(code).toBe(0);
   });
 
+  it('lets no message steer the terminal', async () => {
+    const esc = '\u001b';
+    const { stdout } = await explain('--topic', `x/${esc}[2J\u009b1m`, '--payload', '1', '--source', 'field');
+    expect(stdout).toContain("no rule fits 'x/\\u001b[2J\\u009b1m'");
+    const payload = '{"device":"n1","data":{"a":"\\u009b2J"}}';
+    const inJson = await explain('--topic', 'r', '--payload', payload, '--json', '--source', 'field');
+    expect(inJson.stdout).not.toContain('\u009b');
+    expect(JSON.parse(inJson.stdout).readings).toMatchObject([{ value: '\u009b2J' }]);
+  });
+
   it('says why there are none, with exit code 1', async () => {
     const unmatched = await explain('--topic', 'x/y', '--payload', '1', '--source', 'field');
     expect(unmatched.stdout).toContain("unmatched    no rule fits 'x/y'; there are: /{module}/status  r");
