@@ -1,10 +1,13 @@
 /** Time as a dependency, so that reconnect and heartbeat logic is tested without waiting. */
+import { uptime } from 'node:os';
 
 export interface Clock {
   /** The host's clock, epoch milliseconds; may jump. */
   now(): number;
   /** Milliseconds that never run backwards, for measuring durations. */
   monotonicMs(): number;
+  /** Milliseconds since the host was started, those that it slept included; coarse, and dear to ask. */
+  uptimeMs(): number;
   /** Calls `work` once after the delay; the returned function cancels it. */
   after(delayMs: number, work: () => void): () => void;
 }
@@ -12,6 +15,7 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
+  uptimeMs: () => uptime() * 1000,
   after(delayMs, work) {
     const timer = setTimeout(work, delayMs);
     return () => clearTimeout(timer);

@@ -1,7 +1,8 @@
 /**
  * The server's clock as this board knows it. Deadlines and due times are meant by that clock, and a
  * gateway's own is often wrong after a start. From what was heard last it goes on by monotonic time,
- * so that setting the host's clock moves nothing here.
+ * so that setting the host's clock moves nothing here, and by the time that the host has slept since,
+ * which monotonic time leaves out.
  */
 import type { Clock } from './clock.ts';
 
@@ -22,14 +23,27 @@ const longestStepMs = 60_000;
 /** Clocks of the server's machines differ a little among themselves. */
 const toleranceMs = 2000;
 
-export function createServerClock(clock: Clock): ServerClock {
-  let heard: { serverNow: number; monotonicMs: number } | undefined;
+const lookForSleepMs = 1000;
 
-  const now = () =>
-    heard ? Math.round(heard.serverNow + clock.monotonicMs() - heard.monotonicMs) : clock.now();
+export function createServerClock(clock: Clock): ServerClock {
+  let heard: { serverNow: number; monotonicMs: number; uptimeAheadMs: number } | undefined;
+  let slept = { ms: 0, lookedAtMs: 0 };
+
+  const uptimeAheadMs = () => clock.uptimeMs() - clock.monotonicMs();
+
+  function now(): number {
+    if (!heard) return clock.now();
+    const nowMs = clock.monotonicMs();
+    if (nowMs - slept.lookedAtMs >= lookForSleepMs)
+      slept = { ms: uptimeAheadMs() - heard.uptimeAheadMs, lookedAtMs: nowMs };
+    // Less is the coarseness of the one clock, not sleep.
+    const sleptMs = slept.ms >= toleranceMs ? slept.ms : 0;
+    return Math.round(heard.serverNow + nowMs - heard.monotonicMs + sleptMs);
+  }
 
   function observe(serverNow: number): void {
-    heard = { serverNow, monotonicMs: clock.monotonicMs() };
+    heard = { serverNow, monotonicMs: clock.monotonicMs(), uptimeAheadMs: uptimeAheadMs() };
+    slept = { ms: 0, lookedAtMs: heard.monotonicMs };
   }
 
   return {

@@ -14,6 +14,8 @@ export interface FakeClock extends Clock {
   /** Moves time on, running what falls due, in order, and lets promises settle between. */
   advance(ms: number): Promise<void>;
   set(now: number): void;
+  /** The host sleeps: its clock goes on, monotonic time and timers do not. */
+  sleep(ms: number): void;
   /** Delays that are waiting, shortest first. */
   pending(): number[];
 }
@@ -21,12 +23,14 @@ export interface FakeClock extends Clock {
 export function createFakeClock(start = Date.UTC(2026, 0, 1)): FakeClock {
   let elapsed = 0;
   let offset = start;
+  let slept = 0;
   let timers: { dueAt: number; work: () => void }[] = [];
   const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
   return {
     now: () => offset + elapsed,
     monotonicMs: () => elapsed,
+    uptimeMs: () => elapsed + slept,
     after(delayMs, work) {
       const timer = { dueAt: elapsed + delayMs, work };
       timers.push(timer);
@@ -50,6 +54,10 @@ export function createFakeClock(start = Date.UTC(2026, 0, 1)): FakeClock {
     },
     set(now) {
       offset = now - elapsed;
+    },
+    sleep(ms) {
+      offset += ms;
+      slept += ms;
     },
     pending: () => timers.map((each) => each.dueAt - elapsed).sort((a, b) => a - b),
   };

@@ -13,6 +13,19 @@ describe('the server’s clock on the board', () => {
     expect(server.now()).toBe(502_000);
   });
 
+  it('goes on while the host sleeps', async () => {
+    const clock = createFakeClock(1000);
+    const server = createServerClock(clock);
+    await clock.advance(5000);
+    server.observe(500_000);
+    clock.sleep(3_600_000);
+    await clock.advance(2000);
+    expect(server.now()).toBe(4_102_000);
+    server.observe(9_000_000);
+    await clock.advance(2000);
+    expect(server.now()).toBe(9_002_000);
+  });
+
   it('is put forward by what is past for certain, but not for a little', () => {
     const clock = createFakeClock(1000);
     const server = createServerClock(clock);
