@@ -1,5 +1,6 @@
 /** What a loop that looks for work does in between: it sleeps, and is woken when there is something to look for. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '../common/runtime/logger.ts';
 
 export interface Nap {
   /** Ends the sleep; outside of one, `isWoken` says until the next look that there is no time for it. */
@@ -33,4 +34,40 @@ export function createNap(stopping: AbortSignal): Nap {
       end = () => undefined;
     },
   };
+}
+
+export interface Looks {
+  /** There is something to look for: looks at once. */
+  wake(): void;
+  /** Resolves when a look under way has ended, after `stopping`. */
+  ended: Promise<void>;
+}
+
+export interface LooksOptions {
+  /** What for; as in 'cannot look for …'. */
+  subject: string;
+  /** Between two looks when nobody wakes; a tenth more or less, so that conductors drift apart. */
+  everyMs: number;
+  logger: Logger;
+  stopping: AbortSignal;
+}
+
+/** Looks for work until it is stopped: one look at a time, and after one that failed there is another. */
+export function startLooks(
+  { subject, everyMs, logger, stopping }: LooksOptions,
+  look: () => Promise<void>,
+): Looks {
+  const nap = createNap(stopping);
+  const loop = async () => {
+    while (!stopping.aborted) {
+      nap.beginLook();
+      try {
+        await look();
+      } catch (error) {
+        if (!stopping.aborted) logger.warn({ err: error }, `cannot look for ${subject}, will look again`);
+      }
+      if (!nap.isWoken()) await nap.sleep(everyMs * (0.9 + Math.random() * 0.2));
+    }
+  };
+  return { wake: nap.wake, ended: loop() };
 }

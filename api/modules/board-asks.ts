@@ -8,6 +8,7 @@ import type { Database } from '../../common/db/database.ts';
 import type { AgentDirectory } from '../../common/relay/agent-directory.ts';
 import { createRelayClient } from '../../common/relay/relay-client.ts';
 import { messageOf } from '../../common/runtime/app-error.ts';
+import { inTurn } from '../../common/runtime/in-turn.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import { reservedProcedures } from '../../common/wamp/uris.ts';
 import { createTraceparent } from '../http/request-context.ts';
@@ -67,11 +68,8 @@ export function createBoardAsks({ database, directory, relayKey, logger }: Board
   }
 
   async function askAll(tenantId: string, traceparent: string): Promise<void> {
-    const rest = await database.read((manager) => findHearingBoards(manager, tenantId));
-    const work = async () => {
-      for (let next = rest.pop(); next !== undefined; next = rest.pop()) await ask(next, traceparent);
-    };
-    await Promise.all(Array.from({ length: Math.min(atOnce, rest.length) }, work));
+    const boards = await database.read((manager) => findHearingBoards(manager, tenantId));
+    await inTurn(boards, atOnce, (board) => ask(board, traceparent));
   }
 
   function behind(work: Promise<void>): void {

@@ -10,7 +10,7 @@ import type { WatchedReading } from './signals.ts';
 import type { Watch } from './watch.ts';
 
 /** How far behind data may come and still count as live. */
-export const liveMs = 10_000;
+const liveMs = 10_000;
 /** After the last piece of a backlog. */
 export const settleMs = 10_000;
 /** Beyond the duration of the rule. */

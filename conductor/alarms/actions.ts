@@ -4,7 +4,7 @@
  */
 import type { EntityManager } from 'typeorm';
 import type { AlarmAction } from '../../common/alarms/rules.ts';
-import type { AlarmRuleRow } from '../../common/db/queries/alarm-rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
 import type { NewEvent } from '../../common/db/queries/events.ts';
 import { insertOperation } from '../../common/db/queries/operation-creation.ts';
 import { resolveTargets } from '../../common/db/queries/operation-targets.ts';

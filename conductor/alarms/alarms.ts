@@ -1,18 +1,22 @@
 /**
  * Evaluates alarm rules, tenant by tenant. Any number of conductors do: the row of the tenant lets one in
- * at a time (evaluate.ts), nothing is held in memory that another would need.
+ * at a time (evaluate.ts), nothing is held in memory that another would need. Two loops, of which the
+ * slow one keeps no tenant waiting but its own:
  *
- *   look    which tenants have new readings, something due, boards that moved, rules that changed
- *   sweep   for those whose rules changed, and each minute (sweep.ts)
+ *   look    which tenants have new readings, something due, boards that moved
  *   turn    evaluations of the tenant until nothing waits, or its time is over and others have theirs
- *   nap     until woken, at most half a second
+ *
+ *   sweep   of tenants whose rules changed, and of each once a minute (sweep.ts)
+ *
+ * Both look until they are stopped, and nap in between for less than half a second.
  */
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
 import { backoffDelayMs } from '../../common/runtime/backoff.ts';
+import { inTurn } from '../../common/runtime/in-turn.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
-import { createNap } from '../nap.ts';
+import { startLooks } from '../nap.ts';
 import { createSeenEvents } from '../webhooks/seen-events.ts';
 import { type Evaluation, type EvaluationParts, evaluateTenant } from './evaluate.ts';
 import type { AlarmFeed } from './feed.ts';
@@ -46,83 +50,60 @@ export interface Alarms {
 }
 
 /** With the evaluation itself well within a second of the commit, also when no wake came. */
-const lookEveryMs = 400;
+const defaultLookMs = 400;
 /** One tenant's, before others have theirs. */
 const turnMs = 1000;
 const tenantsAtOnce = 4;
+const sweepsAtOnce = 2;
 const backoff = { baseMs: 50, capMs: 10_000 };
 /** Statements that lock one another are run again for so long. */
 const deadlineMs = 5000;
 
 export function startAlarms(options: AlarmOptions): Alarms {
-  const { database, logger, feed, quotas, observer } = options;
+  const { database, logger, feed, quotas, observer, lookEveryMs: everyMs = defaultLookMs } = options;
   const stopping = new AbortController();
-  const nap = createNap(stopping.signal);
+  const { signal } = stopping;
   const parts: EvaluationParts = { feed, rules: createRuleMemory(), members: createMembers(), quotas };
   const seen = createSeenEvents();
-  const rests = new Map<string, { faults: number; until: number }>();
-  const check = () => stopping.signal.throwIfAborted();
+  const evaluating = createRests(logger, signal);
+  const sweeping = createRests(logger, signal);
+  const check = () => signal.throwIfAborted();
   // After a commit whose outcome is unknown it finds nothing left to evaluate, or all of it.
   const write = <T>(work: (manager: EntityManager) => Promise<T>) =>
-    database.transaction(work, { repeatable: true, deadlineMs, signal: stopping.signal });
-
-  async function loop(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      nap.beginLook();
-      try {
-        await look();
-      } catch (error) {
-        if (!stopping.signal.aborted) logger.warn({ err: error }, 'cannot look for alarms, will look again');
-      }
-      if (!nap.isWoken()) await nap.sleep((options.lookEveryMs ?? lookEveryMs) * (0.9 + Math.random() * 0.1));
-    }
-  }
+    database.transaction(work, { repeatable: true, deadlineMs, signal });
 
   async function look(): Promise<void> {
-    for (const tenantId of await database.read(findTenantsToSweep))
-      await guarded(tenantId, () => sweep(tenantId));
     const moved = await database.read((manager) => findMovedBoards(manager, seen));
     const due = await database.read(findDueTenants);
     const fed = await database.read((manager) => feed.findTenants(manager));
     const tenants = [...new Set([...fed, ...due, ...moved.keys()])];
-    await inTurn(tenants, (tenantId) => guarded(tenantId, () => turn(tenantId, moved.get(tenantId) ?? [])));
-  }
-
-  /** A fault with one tenant must not keep others from theirs; it rests for longer each time. */
-  async function guarded(tenantId: string, work: () => Promise<void>): Promise<void> {
-    const rest = rests.get(tenantId);
-    if (rest && performance.now() < rest.until) return;
-    try {
-      check();
-      await work();
-      rests.delete(tenantId);
-    } catch (error) {
-      if (stopping.signal.aborted) return;
-      logger.error({ err: error, tenant: tenantId }, 'alarm rules were not evaluated, will try again');
-      const faults = (rest?.faults ?? 0) + 1;
-      rests.set(tenantId, { faults, until: performance.now() + backoffDelayMs(faults, backoff) });
-    }
-  }
-
-  async function sweep(tenantId: string): Promise<void> {
-    await sweepTenant(tenantId, { write, quotas, onWritten: tell, check });
+    await inTurn(tenants, tenantsAtOnce, (tenantId) =>
+      evaluating.guard(tenantId, () => turn(tenantId, moved.get(tenantId) ?? [])),
+    );
   }
 
   async function turn(tenantId: string, boards: readonly string[]): Promise<void> {
     const endsAt = performance.now() + turnMs;
-    let waiting = boards;
     for (let isDone = false; !isDone && performance.now() < endsAt; ) {
       check();
       const startedAt = performance.now();
-      const hints = waiting;
-      const evaluation = await write((manager) => evaluateTenant(manager, tenantId, parts, hints));
+      const evaluation = await write((manager) => evaluateTenant(manager, tenantId, parts, boards));
       observer?.onEvaluation(evaluation, (performance.now() - startedAt) / 1000);
       tell(evaluation);
-      waiting = [];
       isDone = evaluation.isDone;
       // What is left is looked at again without a nap.
-      if (!isDone) nap.wake();
+      if (!isDone) evaluations.wake();
     }
+  }
+
+  async function lookForSweeps(): Promise<void> {
+    await inTurn(await database.read(findTenantsToSweep), sweepsAtOnce, (tenantId) =>
+      sweeping.guard(tenantId, async () => {
+        await sweepTenant(tenantId, { write, quotas, onWritten: tell, check });
+        // Readings may have waited for it.
+        evaluations.wake();
+      }),
+    );
   }
 
   function tell(written: Written): void {
@@ -130,21 +111,33 @@ export function startAlarms(options: AlarmOptions): Alarms {
     if (written.boards.length > 0) options.onBoards(written.boards);
   }
 
-  const running = loop();
+  const evaluations = startLooks({ subject: 'alarms', everyMs, logger, stopping: signal }, look);
+  const sweeps = startLooks({ subject: 'rules to sweep', everyMs, logger, stopping: signal }, lookForSweeps);
   return {
-    wake: nap.wake,
+    wake: evaluations.wake,
     async stop() {
       stopping.abort();
-      await running;
+      await Promise.all([evaluations.ended, sweeps.ended]);
     },
   };
 }
 
-/** Some at a time, each as soon as another has ended. */
-async function inTurn(tenants: readonly string[], work: (tenantId: string) => Promise<void>): Promise<void> {
-  const waiting = [...tenants];
-  const take = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await work(next);
+/** A fault with one tenant must not keep others from theirs; it rests for longer each time. */
+function createRests(logger: Logger, stopping: AbortSignal) {
+  const rests = new Map<string, { faults: number; until: number }>();
+  return {
+    async guard(tenantId: string, work: () => Promise<void>): Promise<void> {
+      const rest = rests.get(tenantId);
+      if (stopping.aborted || (rest && performance.now() < rest.until)) return;
+      try {
+        await work();
+        rests.delete(tenantId);
+      } catch (error) {
+        if (stopping.aborted) return;
+        logger.error({ err: error, tenant: tenantId }, 'alarm rules were not evaluated, will try again');
+        const faults = (rest?.faults ?? 0) + 1;
+        rests.set(tenantId, { faults, until: performance.now() + backoffDelayMs(faults, backoff) });
+      }
+    },
   };
-  await Promise.all(Array.from({ length: tenantsAtOnce }, take));
 }

@@ -1,8 +1,8 @@
 /** How boards stand by the rules that watch whether they are online. */
 import type { EntityManager } from 'typeorm';
 import { type BoardStanding, takeStanding } from '../../common/alarms/presence-watch.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
 import type { BoardStatus } from '../../common/db/entities/boards.ts';
-import type { AlarmRuleRow } from '../../common/db/queries/alarm-rules.ts';
 import { targetCondition } from '../../common/db/queries/alarm-targets.ts';
 import type { Change } from './streams.ts';
 import { keyOf, newWatched, readStates, type Watched } from './watched.ts';

@@ -10,7 +10,7 @@ import { takeTime } from '../../common/alarms/take-time.ts';
 import { beginEvaluation } from '../../common/db/queries/alarm-rules.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
-import { evaluateBoards, findUnsettledBoards, judge } from './boards.ts';
+import { boardsAtOnce, evaluateBoards, findUnsettledBoards, judge } from './boards.ts';
 import type { AlarmFeed } from './feed.ts';
 import type { Members } from './members.ts';
 import type { RuleMemory } from './rule-memory.ts';
@@ -34,9 +34,9 @@ export interface Evaluation extends Written {
   isDone: boolean;
 }
 
-export const dueAtOnce = 500;
+const dueAtOnce = 500;
 
-/** @param boards that went online or offline, as far as is known */
+/** @param boards that went online or offline, as far as is known; the same again until it is done */
 export async function evaluateTenant(
   manager: EntityManager,
   tenantId: string,
@@ -51,15 +51,12 @@ export async function evaluateTenant(
   const rules = await memory.read(manager, tenantId, set.version);
   const taken = await feed.take(manager, tenantId);
   const changes = await evaluateStreams(manager, rules, taken.streams, { members, now });
-  for (const rule of rules.filter(({ stream }) => stream === null))
-    changes.push(
-      ...(await evaluateBoards(
-        manager,
-        rule,
-        await findUnsettledBoards(manager, rule, { among: boards }),
-        now,
-      )),
-    );
+  let areSettled = true;
+  for (const rule of rules.filter(({ stream }) => stream === null)) {
+    const moved = await findUnsettledBoards(manager, rule, { among: boards });
+    changes.push(...(await evaluateBoards(manager, rule, moved, now)));
+    areSettled &&= moved.length < boardsAtOnce;
+  }
   const due = taken.isDrained ? await readDueStates(manager, tenantId, rules, { now, limit: dueAtOnce }) : [];
   changes.push(...(await takeDue(manager, due, changes, now)));
   await taken.drop();
@@ -68,7 +65,7 @@ export async function evaluateTenant(
     ...written,
     evaluated: taken.streams.reduce((sum, { readings }) => sum + readings.length, 0),
     waitedMs: taken.storedAt === undefined ? undefined : Math.max(0, now - taken.storedAt),
-    isDone: taken.isDrained && due.length < dueAtOnce,
+    isDone: taken.isDrained && areSettled && due.length < dueAtOnce,
   };
 }
 

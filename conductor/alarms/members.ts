@@ -1,10 +1,9 @@
 /**
  * Which boards a rule watches, of those that have news. Labels and fleets change without the rules: what
- * was found is remembered for ten seconds, rules with the same target share it.
+ * was found is remembered for ten seconds at most, rules with the same target share it.
  */
 import type { EntityManager } from 'typeorm';
-import type { AlarmTarget } from '../../common/alarms/rules.ts';
-import type { AlarmRuleRow } from '../../common/db/queries/alarm-rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
 import { targetCondition } from '../../common/db/queries/alarm-targets.ts';
 
 export interface Members {
@@ -16,41 +15,61 @@ export interface Members {
   ): Promise<Map<string, ReadonlySet<string>>>;
 }
 
-export const membersKeptMs = 10_000;
+const keptMs = 10_000;
 /** Beyond, all is forgotten: that costs statements, no more. */
 const most = 200_000;
 
 export function createMembers(clock: () => number = () => performance.now()): Members {
-  const known = new Map<string, { isMember: boolean; until: number }>();
+  /** Whether a board is one, by target and board. A target may name many boards: it is kept once. */
+  const known = new Map<string, Map<string, boolean>>();
+  let count = 0;
+  let forgetAt = Number.NEGATIVE_INFINITY;
 
-  async function ask(manager: EntityManager, tenantId: string, target: AlarmTarget, boards: string[]) {
-    const { sql, values } = await targetCondition(manager, tenantId, target);
-    const rows = (await manager.query(
-      `SELECT b.uuid FROM boards b WHERE b.tenant_id = ? AND b.uuid IN (?) AND ${sql}`,
-      [tenantId, boards, ...values],
-    )) as { uuid: string }[];
-    return new Set(rows.map(({ uuid }) => uuid));
+  function knownOf({ tenantId, target }: AlarmRuleRow): Map<string, boolean> {
+    const key = `${tenantId} ${JSON.stringify(target)}`;
+    const found = known.get(key) ?? new Map<string, boolean>();
+    known.set(key, found);
+    return found;
+  }
+
+  function forgetOld(): void {
+    if (clock() < forgetAt && count < most) return;
+    known.clear();
+    count = 0;
+    forgetAt = clock() + keptMs;
   }
 
   async function membersOf(manager: EntityManager, rule: AlarmRuleRow, boards: readonly string[]) {
-    const now = clock();
-    const key = (board: string) => `${rule.tenantId} ${JSON.stringify(rule.target)} ${board}`;
-    const unknown = boards.filter((board) => (known.get(key(board))?.until ?? 0) <= now);
+    const ofTarget = knownOf(rule);
+    const unknown = boards.filter((board) => !ofTarget.has(board));
     if (unknown.length > 0) {
-      const found = await ask(manager, rule.tenantId, rule.target, unknown);
-      if (known.size + unknown.length > most) known.clear();
-      const until = now + membersKeptMs;
-      for (const board of unknown) known.set(key(board), { isMember: found.has(board), until });
+      const found = await askMembers(manager, rule, unknown);
+      for (const board of unknown) ofTarget.set(board, found.has(board));
+      count += unknown.length;
     }
-    return new Set(boards.filter((board) => known.get(key(board))?.isMember));
+    return new Set(boards.filter((board) => ofTarget.get(board)));
   }
 
   return {
     async find(manager, rules, boardUuids) {
+      forgetOld();
       const members = new Map<string, ReadonlySet<string>>();
       if (boardUuids.length === 0) return members;
       for (const rule of rules) members.set(rule.id, await membersOf(manager, rule, boardUuids));
       return members;
     },
   };
+}
+
+async function askMembers(
+  manager: EntityManager,
+  { tenantId, target }: AlarmRuleRow,
+  boards: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const { sql, values } = await targetCondition(manager, tenantId, target);
+  const rows = (await manager.query(
+    `SELECT b.uuid FROM boards b WHERE b.tenant_id = ? AND b.uuid IN (?) AND ${sql}`,
+    [tenantId, boards, ...values],
+  )) as { uuid: string }[];
+  return new Set(rows.map(({ uuid }) => uuid));
 }

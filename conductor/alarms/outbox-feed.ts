@@ -5,7 +5,7 @@ import { dropDelivered, type OutboxEntry, takeFromOutbox } from '../../common/db
 import type { AlarmFeed, NewReadings, TakenReadings } from './feed.ts';
 
 /** A transaction stays under 5,000 rows. */
-export const readingsAtOnce = 2000;
+const readingsAtOnce = 2000;
 
 const nothing: TakenReadings = {
   streams: [],

@@ -1,6 +1,7 @@
 /** The enabled rules of tenants, as of the version that each evaluation reads. */
 import type { EntityManager } from 'typeorm';
-import { type AlarmRuleRow, findEnabledRules } from '../../common/db/queries/alarm-rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
+import { findEnabledRules } from '../../common/db/queries/alarm-rules.ts';
 
 export interface RuleMemory {
   read(manager: EntityManager, tenantId: string, version: number): Promise<readonly AlarmRuleRow[]>;

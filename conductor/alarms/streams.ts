@@ -6,7 +6,7 @@ import { takeData } from '../../common/alarms/silence.ts';
 import { matchesPattern } from '../../common/alarms/stream-pattern.ts';
 import { holdMs } from '../../common/alarms/timing.ts';
 import { type Step, takeReadings } from '../../common/alarms/watch.ts';
-import type { AlarmRuleRow } from '../../common/db/queries/alarm-rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
 import type { NewReadings } from './feed.ts';
 import type { Members } from './members.ts';
 import { keyOf, newWatched, readStates, type Watched } from './watched.ts';

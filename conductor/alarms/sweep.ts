@@ -7,7 +7,8 @@
 import type { EntityManager } from 'typeorm';
 import { watchSilence } from '../../common/alarms/silence.ts';
 import { matchesPattern, toLikePattern } from '../../common/alarms/stream-pattern.ts';
-import { type AlarmRuleRow, beginEvaluation, findEnabledRules } from '../../common/db/queries/alarm-rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
+import { beginEvaluation, findEnabledRules } from '../../common/db/queries/alarm-rules.ts';
 import { targetCondition } from '../../common/db/queries/alarm-targets.ts';
 import { type AlarmRow, alarmEvent, type ClearReason } from '../../common/db/queries/alarms.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
@@ -15,7 +16,7 @@ import { appendEvents } from '../../common/db/queries/events.ts';
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
 import { clearedRow, readAlarms, updateAlarm } from './alarm-rows.ts';
 import { evaluateBoards, findUnsettledBoards } from './boards.ts';
-import { newWatched, writeStates } from './watched.ts';
+import { deleteStates, newWatched, writeStates } from './watched.ts';
 import { type Written, writeChanges } from './write-changes.ts';
 
 export const sweepEveryMs = 60_000;
@@ -23,34 +24,50 @@ export const sweepEveryMs = 60_000;
 export interface SweepOptions {
   write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
   quotas: QuotaLimits;
+  /** After each commit. */
   onWritten: (written: Written) => void;
   /** Throws when the process stops. */
   check: () => void;
 }
+
+type Tell = (written: Written) => void;
 
 const alarmsAtOnce = 500;
 const statesAtOnce = 5000;
 const streamsAtOnce = 1000;
 
 export async function sweepTenant(tenantId: string, options: SweepOptions): Promise<void> {
+  if (!(await options.write((manager) => takeSweep(manager, tenantId)))) return;
   const steps = createSteps(tenantId, options);
-  await steps.repeat(true, (manager) => clearOrphans(manager, tenantId, options));
+  await steps.repeat(true, (manager, _, tell) => clearOrphans(manager, tenantId, tell));
   await steps.repeat(true, (manager) => dropOldStates(manager, tenantId));
   const version = await options.write((manager) => markRulesSwept(manager, tenantId));
   // They were changed meanwhile: the next look begins again.
   if (version === undefined) return;
   steps.expect(version);
   for (const rule of await options.write((manager) => findEnabledRules(manager, tenantId))) {
-    await steps.repeat(true, (manager) => dropStrangers(manager, rule, options));
+    await steps.repeat(true, (manager, _, tell) => dropStrangers(manager, rule, tell));
     if (rule.condition.kind === 'noData')
       await steps.repeat(0, (manager, after) => seedSilence(manager, rule, after));
     if (rule.stream === null)
-      await steps.repeat('', (manager, after) => settleBoards(manager, rule, after, options));
+      await steps.repeat('', (manager, after, tell) =>
+        settleBoards(manager, rule, after, { tell, quotas: options.quotas }),
+      );
   }
 }
 
+/** False: another conductor does this minute's. After a change of rules nobody waits for another. */
+async function takeSweep(manager: EntityManager, tenantId: string): Promise<boolean> {
+  const { affectedRows } = (await manager.query(
+    `UPDATE alarm_rule_sets SET swept_at = UTC_TIMESTAMP(3)
+     WHERE tenant_id = ? AND (swept_version <> version OR swept_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND)`,
+    [tenantId, sweepEveryMs / 1000],
+  )) as { affectedRows: number };
+  return affectedRows === 1;
+}
+
 /** Steps in a transaction each, from a place to the next one; undefined = that was the last. */
-function createSteps(tenantId: string, { write, check }: SweepOptions) {
+function createSteps(tenantId: string, { write, check, onWritten }: SweepOptions) {
   let expected: number | undefined;
   return {
     /** With other rules than these nothing more is done. */
@@ -59,27 +76,27 @@ function createSteps(tenantId: string, { write, check }: SweepOptions) {
     },
     async repeat<T>(
       start: T,
-      step: (manager: EntityManager, place: T) => Promise<T | undefined>,
+      step: (manager: EntityManager, place: T, tell: Tell) => Promise<T | undefined>,
     ): Promise<void> {
       let place: T | undefined = start;
       while (place !== undefined) {
         check();
         const at: T = place;
+        let written: Written[] = [];
         place = await write(async (manager) => {
+          written = [];
           const set = await beginEvaluation(manager, tenantId);
-          return expected === undefined || set?.version === expected ? step(manager, at) : undefined;
+          if (expected !== undefined && set?.version !== expected) return undefined;
+          return step(manager, at, (each) => void written.push(each));
         });
+        for (const each of written) onWritten(each);
       }
     },
   };
 }
 
 /** Alarms that no enabled rule of today raised. */
-async function clearOrphans(
-  manager: EntityManager,
-  tenantId: string,
-  options: SweepOptions,
-): Promise<true | undefined> {
+async function clearOrphans(manager: EntityManager, tenantId: string, tell: Tell): Promise<true | undefined> {
   const rows = (await manager.query(
     `SELECT a.id, r.enabled FROM alarms a LEFT JOIN alarm_rules r ON r.id = a.rule_id
      WHERE a.tenant_id = ? AND a.open = 1 AND (r.id IS NULL OR r.enabled = 0 OR r.revision <> a.revision)
@@ -87,7 +104,7 @@ async function clearOrphans(
     [tenantId, alarmsAtOnce],
   )) as { id: string; enabled: number | null }[];
   const reasons = new Map(rows.map(({ id, enabled }) => [id, reasonOf(enabled)]));
-  await clearAll(manager, reasons, options);
+  await clearAll(manager, reasons, tell);
   return rows.length < alarmsAtOnce ? undefined : true;
 }
 
@@ -99,7 +116,7 @@ function reasonOf(enabled: number | null): ClearReason {
 async function clearAll(
   manager: EntityManager,
   reasons: ReadonlyMap<string, ClearReason>,
-  { onWritten }: SweepOptions,
+  tell: Tell,
 ): Promise<void> {
   if (reasons.size === 0) return;
   const now = await getDatabaseTime(manager);
@@ -107,6 +124,13 @@ async function clearAll(
     (row): AlarmRow => clearedRow(row, { reason: reasons.get(row.id) ?? 'rule-changed', now }),
   );
   for (const row of rows) await updateAlarm(manager, row);
+  // With how they stand: a rule that is enabled again, or a board that comes back, is watched from new.
+  await manager.query(
+    `DELETE s FROM alarm_states s JOIN alarms a ON a.id = s.alarm_id AND a.rule_id = s.rule_id
+       AND a.stream_id = s.stream_id AND a.board_uuid = s.board_uuid
+     WHERE a.id IN (?)`,
+    [[...reasons.keys()]],
+  );
   await appendEvents(
     manager,
     rows.map((row) =>
@@ -118,7 +142,7 @@ async function clearAll(
       }),
     ),
   );
-  onWritten({ raised: 0, cleared: rows.length, boards: [] });
+  tell({ raised: 0, cleared: rows.length, boards: [] });
 }
 
 async function dropOldStates(manager: EntityManager, tenantId: string): Promise<true | undefined> {
@@ -159,7 +183,7 @@ async function markRulesSwept(manager: EntityManager, tenantId: string): Promise
 async function dropStrangers(
   manager: EntityManager,
   rule: AlarmRuleRow,
-  options: SweepOptions,
+  tell: Tell,
 ): Promise<true | undefined> {
   const { sql, values } = await targetCondition(manager, rule.tenantId, rule.target);
   const rows = (await manager.query(
@@ -172,13 +196,11 @@ async function dropStrangers(
   const reasons = new Map<string, ClearReason>();
   for (const { alarmId, isThere } of rows)
     if (alarmId !== null) reasons.set(alarmId, Number(isThere) === 1 ? 'out-of-target' : 'board-deleted');
-  for (const { streamId, boardUuid } of rows)
-    await manager.query('DELETE FROM alarm_states WHERE rule_id = ? AND stream_id = ? AND board_uuid = ?', [
-      rule.id,
-      streamId,
-      boardUuid,
-    ]);
-  await clearAll(manager, reasons, options);
+  await clearAll(manager, reasons, tell);
+  await deleteStates(
+    manager,
+    rows.map((row) => ({ rule, ...row })),
+  );
   return rows.length < alarmsAtOnce ? undefined : true;
 }
 
@@ -213,11 +235,11 @@ async function settleBoards(
   manager: EntityManager,
   rule: AlarmRuleRow,
   after: string,
-  { quotas, onWritten }: SweepOptions,
+  { quotas, tell }: { quotas: QuotaLimits; tell: Tell },
 ): Promise<string | undefined> {
   const boards = await findUnsettledBoards(manager, rule, { after });
   const now = await getDatabaseTime(manager);
   const changes = await evaluateBoards(manager, rule, boards, now);
-  onWritten(await writeChanges(manager, changes, { now, quotas }));
+  tell(await writeChanges(manager, changes, { now, quotas }));
   return boards.at(-1);
 }

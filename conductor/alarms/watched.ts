@@ -1,7 +1,7 @@
 /** Rows of `alarm_states`: how a stream or a board stands by a rule. */
 import type { EntityManager } from 'typeorm';
-import { freshWatch, type Watch, type WatchPhase } from '../../common/alarms/watch.ts';
-import type { AlarmRuleRow } from '../../common/db/queries/alarm-rules.ts';
+import { freshWatch, type Watch } from '../../common/alarms/watch.ts';
+import type { AlarmRuleRow, AlarmState } from '../../common/db/entities/alarms.ts';
 import { toValueColumns } from '../../common/db/queries/alarms.ts';
 
 export interface Watched {
@@ -15,36 +15,17 @@ export interface Watched {
   alarmId: string | null;
 }
 
-interface StateRow {
-  ruleId: string;
-  boardUuid: string;
-  streamId: number;
-  revision: number;
-  phase: WatchPhase;
-  since: number | string | null;
-  lastAt: number | string | null;
-  lastNumber: number | null;
-  lastText: string | null;
-  peak: number | null;
-  peakAt: number | string | null;
-  dueAt: Date | null;
-  alarmId: string | null;
-  stream: string | null;
-}
+type StateRow = Omit<AlarmState, 'tenantId'> & { stream: string | null };
 
 const columns = `s.rule_id AS ruleId, s.board_uuid AS boardUuid, s.stream_id AS streamId, s.revision, s.phase, s.since,
   s.last_at AS lastAt, s.last_number AS lastNumber, s.last_text AS lastText, s.peak, s.peak_at AS peakAt,
   s.due_at AS dueAt, s.alarm_id AS alarmId, t.name AS stream`;
 const tables = 'alarm_states s LEFT JOIN streams t ON t.id = s.stream_id';
 
-const toMs = (value: number | string | null) => (value === null ? null : Number(value));
-
 function toWatched(row: StateRow, rule: AlarmRuleRow): Watched {
-  const { boardUuid, streamId, stream, alarmId, phase, peak } = row;
-  const at = toMs(row.lastAt);
-  const value = row.lastNumber ?? row.lastText;
-  const last = at === null ? null : { at, value: value ?? 0 };
-  const { since, peakAt } = { since: toMs(row.since), peakAt: toMs(row.peakAt) };
+  const { boardUuid, streamId, stream, alarmId, phase, since, lastAt, peak, peakAt } = row;
+  const value = row.lastNumber ?? row.lastText ?? 0;
+  const last = lastAt === null ? null : { at: lastAt, value };
   const watch: Watch = { phase, since, last, peak, peakAt, dueAt: row.dueAt?.getTime() ?? null };
   return { rule, boardUuid, streamId, stream, alarmId, watch };
 }
@@ -151,10 +132,10 @@ export async function deleteStates(
   manager: EntityManager,
   states: readonly Pick<Watched, 'rule' | 'streamId' | 'boardUuid'>[],
 ): Promise<void> {
-  for (const [ruleId, ofRule] of Map.groupBy(states, ({ rule }) => rule.id))
-    for (const [streamId, ofStream] of Map.groupBy(ofRule, (each) => each.streamId))
-      await manager.query(
-        'DELETE FROM alarm_states WHERE rule_id = ? AND stream_id = ? AND board_uuid IN (?)',
-        [ruleId, streamId, ofStream.map(({ boardUuid }) => boardUuid)],
-      );
+  for (let from = 0; from < states.length; from += rowsPerStatement)
+    await manager.query('DELETE FROM alarm_states WHERE (rule_id, stream_id, board_uuid) IN (?)', [
+      states
+        .slice(from, from + rowsPerStatement)
+        .map(({ rule, streamId, boardUuid }) => [rule.id, streamId, boardUuid]),
+    ]);
 }

@@ -4,11 +4,12 @@ import type { Severity } from '../../common/alarms/rules.ts';
 import type { SeenEvents } from '../webhooks/seen-events.ts';
 import { sweepEveryMs } from './sweep.ts';
 
-/** Rules changed, or a minute has passed. */
+/** Rules changed, or a minute has passed; the first ones first. */
 export async function findTenantsToSweep(manager: EntityManager): Promise<string[]> {
   const rows = (await manager.query(
     `SELECT tenant_id AS id FROM alarm_rule_sets WHERE swept_version <> version
-     OR (stream_rules + board_rules > 0 AND swept_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND)`,
+     OR (stream_rules + board_rules > 0 AND swept_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND)
+     ORDER BY swept_version = version, swept_at`,
     [sweepEveryMs / 1000],
   )) as { id: string }[];
   return rows.map(({ id }) => id);

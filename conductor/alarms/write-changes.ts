@@ -50,12 +50,13 @@ export async function writeChanges(
     watch: change.step.watch,
     alarmId: open.has(change) ? (open.get(change) ?? null) : change.watched.alarmId,
   }));
+  // What is cleared before what is new: of a rule and stream one alarm is open, by a key.
+  for (const { row, isNew, isChanged } of run.alarms.values())
+    if (!isNew && isChanged) await updateAlarm(manager, row);
   await insertAlarms(
     manager,
     [...run.alarms.values()].filter(({ isNew }) => isNew),
   );
-  for (const { row, isNew, isChanged } of run.alarms.values())
-    if (!isNew && isChanged) await updateAlarm(manager, row);
   // A board that is well again is watched by its events.
   const isDone = ({ streamId, watch }: Watched) => streamId === 0 && watch.phase === 'ok';
   await writeStates(

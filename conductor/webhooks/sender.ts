@@ -11,7 +11,7 @@ import { backoffDelayMs } from '../../common/runtime/backoff.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { WebhookConfig } from '../../common/webhooks/config.ts';
 import { openSecret, signBody } from '../../common/webhooks/secrets.ts';
-import { createNap } from '../nap.ts';
+import { startLooks } from '../nap.ts';
 import {
   claimDelivery,
   type DueDelivery,
@@ -81,20 +81,6 @@ export function startSender(options: SenderOptions): Sender {
   const cut = new AbortController();
   const underWay = new Set<Promise<void>>();
   const perWebhook = new Map<string, number>();
-  const nap = createNap(stopping.signal);
-
-  async function loop(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      nap.beginLook();
-      try {
-        await look();
-      } catch (error) {
-        if (!stopping.signal.aborted)
-          logger.warn({ err: error }, 'cannot look for deliveries, will look again');
-      }
-      if (!nap.isWoken()) await nap.sleep(settings.lookEveryMs * (0.9 + Math.random() * 0.2));
-    }
-  }
 
   async function look(): Promise<void> {
     const free = settings.inFlight - underWay.size;
@@ -142,7 +128,7 @@ export function startSender(options: SenderOptions): Sender {
         if (count === 0) perWebhook.delete(webhookId);
         else perWebhook.set(webhookId, count);
         // A place is free, and there may be more to send.
-        if (claimed) nap.wake();
+        if (claimed) looks.wake();
       });
     underWay.add(done);
   }
@@ -220,13 +206,16 @@ export function startSender(options: SenderOptions): Sender {
     options.onDisabled?.();
   }
 
-  const running = loop();
+  const looks = startLooks(
+    { subject: 'deliveries', everyMs: settings.lookEveryMs, logger, stopping: stopping.signal },
+    look,
+  );
   return {
-    wake: nap.wake,
+    wake: looks.wake,
     inFlight: () => underWay.size,
     async stop(limitMs = stopMs) {
       stopping.abort();
-      await running;
+      await looks.ended;
       const timer = setTimeout(() => cut.abort(), limitMs);
       await Promise.all(underWay);
       clearTimeout(timer);

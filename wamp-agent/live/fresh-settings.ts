@@ -1,5 +1,6 @@
 /** Tells boards that somebody started to watch them, so that the first fresh reading does not wait. */
 import { messageOf } from '../../common/runtime/app-error.ts';
+import { inTurn } from '../../common/runtime/in-turn.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { WampSession } from '../../common/wamp/typed-session.ts';
 import { boardProcedureUri, reservedProcedures } from '../../common/wamp/uris.ts';
@@ -38,11 +39,5 @@ export function createSettingsPush(options: FreshSettingsOptions) {
     }
   }
 
-  return async (boardUuids: readonly string[]): Promise<void> => {
-    const rest = [...boardUuids];
-    const work = async () => {
-      for (let next = rest.pop(); next !== undefined; next = rest.pop()) await tell(next);
-    };
-    await Promise.all(Array.from({ length: Math.min(atOnce, rest.length) }, work));
-  };
+  return (boardUuids: readonly string[]): Promise<void> => inTurn(boardUuids, atOnce, tell);
 }

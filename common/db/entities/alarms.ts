@@ -1,5 +1,7 @@
 /** Alarm rules, how streams stand by them, and what was raised. */
 import { EntitySchema } from 'typeorm';
+import type { AlarmRule } from '../../alarms/rules.ts';
+import type { WatchPhase } from '../../alarms/watch.ts';
 import type { JsonObject } from '../../runtime/guards.ts';
 import { ascii, big, double, flag, json, nullable, text, time, uuid, whole } from './columns.ts';
 import { ofTenant } from './foreign-keys.ts';
@@ -32,27 +34,14 @@ export const AlarmRuleSetEntity = new EntitySchema<AlarmRuleSet>({
   foreignKeys: ofTenant('fk_alarm_rule_sets_tenant'),
 });
 
-export interface StoredAlarmRule {
-  id: string;
-  tenantId: string;
-  name: string;
-  severity: string;
-  enabled: boolean;
-  target: JsonObject;
-  stream: string | null;
-  condition: JsonObject;
-  forSeconds: number;
-  hysteresis: number;
-  clearForSeconds: number;
-  action: JsonObject | null;
-  revision: number;
+export interface AlarmRuleRow extends AlarmRule {
   createdBy: string;
   version: number;
   createdAt: Date;
   updatedAt: Date;
 }
 
-export const AlarmRuleEntity = new EntitySchema<StoredAlarmRule>({
+export const AlarmRuleEntity = new EntitySchema<AlarmRuleRow>({
   name: 'AlarmRule',
   tableName: 'alarm_rules',
   columns: {
@@ -86,7 +75,7 @@ export interface AlarmState {
   tenantId: string;
   /** Of the rule; what was worked out by an earlier one does not count. */
   revision: number;
-  phase: string;
+  phase: WatchPhase;
   /** Epoch milliseconds, as all measured times. */
   since: number | null;
   lastAt: number | null;
@@ -136,11 +125,13 @@ export interface StoredAlarm {
   severity: string;
   boardUuid: string;
   boardName: string;
+  /** 0 = the board itself, as null of `stream`. */
   streamId: number;
   stream: string | null;
   /** 1 until cleared. */
   open: number | null;
   state: string;
+  /** Measured time that it began, epoch milliseconds. */
   since: number;
   raisedAt: Date;
   raisedNumber: number | null;

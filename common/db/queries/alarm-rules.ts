@@ -1,16 +1,9 @@
 /** Rows of `alarm_rules` with their JSON read, and the row of the tenant that stands for all of them. */
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
-import type { AlarmRule } from '../../alarms/rules.ts';
+import type { AlarmRuleRow } from '../entities/alarms.ts';
 import { fromJsonColumn } from '../json-column.ts';
 import { addConsumer, removeConsumer } from './outbox.ts';
-
-export interface AlarmRuleRow extends AlarmRule {
-  createdBy: string;
-  version: number;
-  createdAt: Date;
-  updatedAt: Date;
-}
 
 export const alarmRuleColumns = `id, tenant_id AS tenantId, name, severity, enabled, target, stream,
   alarm_condition AS \`condition\`, for_seconds AS forSeconds, hysteresis, clear_for_seconds AS clearForSeconds,

@@ -1,7 +1,7 @@
 /** Rows of `alarms`, and the event that goes with each change of one. */
 import type { Severity } from '../../alarms/rules.ts';
-import type { JsonObject } from '../../runtime/guards.ts';
 import type { ReadingValue } from '../../wamp/readings.ts';
+import type { StoredAlarm } from '../entities/alarms.ts';
 import { fromJsonColumn } from '../json-column.ts';
 import type { NewEvent } from './events.ts';
 
@@ -19,32 +19,15 @@ export const clearReasons = [
 ] as const;
 export type ClearReason = (typeof clearReasons)[number];
 
-export interface AlarmRow {
-  id: string;
-  tenantId: string;
-  ruleId: string;
-  ruleName: string;
+/** A value is two columns. */
+type ValueColumn = 'raisedNumber' | 'raisedText' | 'clearedNumber' | 'clearedText';
+
+export interface AlarmRow extends Omit<StoredAlarm, ValueColumn | 'open' | 'revision' | 'streamId'> {
   severity: Severity;
-  boardUuid: string;
-  boardName: string;
-  /** null = the board itself. */
-  stream: string | null;
   state: AlarmStateName;
-  /** Measured time that it began, epoch milliseconds. */
-  since: number;
-  raisedAt: Date;
-  value: ReadingValue | null;
-  peak: number | null;
-  peakAt: number | null;
-  acknowledgedAt: Date | null;
-  acknowledgedBy: string | null;
-  comment: string | null;
-  clearedAt: Date | null;
   clearReason: ClearReason | null;
+  value: ReadingValue | null;
   clearedValue: ReadingValue | null;
-  evidence: JsonObject;
-  operationId: string | null;
-  actionError: string | null;
 }
 
 export const alarmColumns = `a.id, a.tenant_id AS tenantId, a.rule_id AS ruleId, a.rule_name AS ruleName, a.severity,
@@ -60,13 +43,8 @@ export const alarmTables = `alarms a LEFT JOIN alarm_states st
 
 /** As the database gives it. */
 export interface RawAlarmRow
-  extends Omit<AlarmRow, 'value' | 'clearedValue' | 'evidence' | 'since' | 'peakAt'> {
-  raisedNumber: number | null;
-  raisedText: string | null;
-  clearedNumber: number | null;
-  clearedText: string | null;
-  since: number | string;
-  peakAt: number | string | null;
+  extends Omit<AlarmRow, 'value' | 'clearedValue' | 'evidence'>,
+    Pick<StoredAlarm, ValueColumn> {
   evidence: unknown;
 }
 
@@ -74,8 +52,6 @@ export function toAlarmRow(row: RawAlarmRow): AlarmRow {
   const { raisedNumber, raisedText, clearedNumber, clearedText, ...rest } = row;
   return {
     ...rest,
-    since: Number(row.since),
-    peakAt: row.peakAt === null ? null : Number(row.peakAt),
     value: raisedNumber ?? raisedText,
     clearedValue: clearedNumber ?? clearedText,
     evidence: fromJsonColumn(row.evidence),

@@ -5,6 +5,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Database } from '../../../common/db/database.ts';
 import { appendEvents } from '../../../common/db/queries/events.ts';
 import { endSessions, openSession } from '../../../common/db/queries/presence.ts';
+import { evaluateTenant } from '../../../conductor/alarms/evaluate.ts';
+import { createMembers } from '../../../conductor/alarms/members.ts';
+import { createOutboxFeed } from '../../../conductor/alarms/outbox-feed.ts';
+import { createRuleMemory } from '../../../conductor/alarms/rule-memory.ts';
 import { until } from '../../harness/until.ts';
 import { type AlarmFixture, openAlarmFixture, type TestStream } from './alarms-support.ts';
 
@@ -96,6 +100,30 @@ describe('a board that is offline', () => {
     await online();
     await until('it is forgotten', async () => (await db.states(rule)).length === 0);
     expect(await states(rule)).toEqual([]);
+  });
+
+  it('is seen of more boards than are looked at together', async () => {
+    const rule = await db.rule(tenant, { condition: { boardOffline: {} }, stream: null, forSeconds: 300 });
+    await db.connection.query(
+      'UPDATE alarm_rule_sets SET swept_version = version, swept_at = UTC_TIMESTAMP(3) WHERE tenant_id = ?',
+      [tenant],
+    );
+    const boards = await Promise.all(
+      Array.from({ length: 600 }, (_, index) =>
+        db.rows.board(tenant, `many-${index}`, { status: 'offline' }),
+      ),
+    );
+    const parts = {
+      feed: createOutboxFeed(),
+      rules: createRuleMemory(),
+      members: createMembers(),
+      quotas: {},
+    };
+    const evaluate = () =>
+      db.database.transaction((manager) => evaluateTenant(manager, tenant, parts, boards));
+    expect((await evaluate()).isDone).toBe(false);
+    expect((await evaluate()).isDone).toBe(true);
+    expect(await db.states(rule)).toHaveLength(600);
   });
 
   it('is found when it was so before the rule was made, and by conductors that were not there', async () => {

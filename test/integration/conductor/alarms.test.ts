@@ -146,6 +146,17 @@ describe('an alarm', () => {
     });
   });
 
+  it('that is open gives way to the next one, when both changes come in one batch', async () => {
+    const rule = await db.rule(tenant, {});
+    db.start();
+    const at = Date.now() - 5000;
+    await temp.add([at, 120]);
+    await untilStates(rule, ['raised']);
+    await temp.add([at + 1000, 20], [at + 2000, 130]);
+    await untilStates(rule, ['cleared', 'raised']);
+    expect(await db.changes(rule)).toEqual(['raised', 'cleared', 'raised']);
+  });
+
   it('is one while a value trembles within the hysteresis', async () => {
     const rule = await db.rule(tenant, { hysteresis: 5 });
     db.start();
@@ -375,6 +386,8 @@ describe('a rule', () => {
     await temp.now(120);
     await (await db.stream(gone)).now(120);
     await untilStates(rule, ['raised', 'raised']);
+    await temp.now(150);
+    await evaluated();
     await db.connection.query('DELETE FROM boards WHERE uuid = ?', [gone]);
     const target = JSON.stringify({ boards: [gone] });
     await db.connection.query('UPDATE alarm_rules SET target = ? WHERE id = ?', [target, rule]);
@@ -385,7 +398,55 @@ describe('a rule', () => {
       'board-deleted',
       'out-of-target',
     ]);
+    expect((await db.alarms(rule)).map(({ peak }) => peak).sort()).toEqual([120, 150]);
     expect(await db.states(rule)).toEqual([]);
+  });
+
+  it('that is enabled again while its alarms are being cleared is watched from new', async () => {
+    const rule = await db.rule(tenant, {});
+    const enable = (enabled: 0 | 1) =>
+      db.changeRule(tenant, 'UPDATE alarm_rules SET enabled = ? WHERE id = ?', [enabled, rule]);
+    const first = db.start();
+    await temp.now(120);
+    await untilStates(rule, ['raised']);
+    await first.stop();
+    await enable(0);
+    let enabling: Promise<void> | undefined;
+    /** Somebody is faster than the sweep's next step. */
+    const between = (database: Database): Database => ({
+      ...database,
+      async transaction(work, options) {
+        const result = await database.transaction(work, options);
+        if ((await states(rule)).join() === 'cleared') {
+          enabling ??= enable(1);
+          await enabling;
+        }
+        return result;
+      },
+    });
+    db.start({ wrap: between });
+    await until('it is enabled again', async () => (await enabling) ?? enabling !== undefined);
+    await temp.now(130);
+    await untilStates(rule, ['cleared', 'raised']);
+  });
+
+  it('of one tenant that takes long to be swept keeps no other tenant waiting', async () => {
+    const rule = await db.rule(tenant, {});
+    const slow = await db.rows.tenant();
+    await db.rule(slow, {});
+    const other = await db.db.connect();
+    try {
+      await other.beginTransaction();
+      await other.query('SELECT * FROM alarm_rule_sets WHERE tenant_id = ? FOR UPDATE', [slow]);
+      db.start();
+      await temp.now(120);
+      const storedAt = performance.now();
+      await untilStates(rule, ['raised']);
+      expect(performance.now() - storedAt).toBeLessThan(2000);
+    } finally {
+      await other.rollback();
+      await other.end();
+    }
   });
 
   it('sees nothing that was stored before it was made', async () => {
