@@ -1,6 +1,10 @@
-/** How many readings boards still hold, as they say with their heartbeats: written when it changed. */
+/**
+ * How many readings boards still hold, as they say with their heartbeats. Written every few seconds, for
+ * many boards at once, also what has not changed: another agent may have heard something else meanwhile.
+ */
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
+import { messageOf } from '../../common/runtime/app-error.ts';
 import { every } from '../../common/runtime/every.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 
@@ -10,8 +14,6 @@ export interface Backlogs {
 }
 
 const rowsPerStatement = 500;
-/** Boards that go away are forgotten with the whole memory: the next word is written again. */
-const maxWritten = 100_000;
 
 export function createBacklogs(
   database: Pick<Database, 'read'>,
@@ -19,19 +21,14 @@ export function createBacklogs(
   intervalMs = 5000,
 ): Backlogs {
   let noted = new Map<string, number>();
-  let written = new Map<string, number>();
 
   async function flush(): Promise<void> {
-    const changed = [...noted].filter(([board, waiting]) => written.get(board) !== waiting);
-    noted = new Map();
     // In one order everywhere: two agents never wait for each other.
-    changed.sort(([left], [right]) => (left < right ? -1 : 1));
-    for (let from = 0; from < changed.length; from += rowsPerStatement) {
-      const rows = changed.slice(from, from + rowsPerStatement);
-      await database.read((manager) => writeBacklogs(manager, rows));
-      for (const [board, waiting] of rows) written.set(board, waiting);
-    }
-    if (written.size > maxWritten) written = new Map();
+    const rows = [...noted].sort(([left], [right]) => (left < right ? -1 : 1));
+    // What cannot be written is said again with the next heartbeat.
+    noted = new Map();
+    for (let from = 0; from < rows.length; from += rowsPerStatement)
+      await database.read((manager) => writeBacklogs(manager, rows.slice(from, from + rowsPerStatement)));
   }
 
   const task = every({ name: 'backlogs', intervalMs, logger }, flush);
@@ -40,7 +37,7 @@ export function createBacklogs(
     async stop() {
       await task.stop();
       await flush().catch((error: unknown) =>
-        logger.warn({ err: error }, 'what boards hold could not be written'),
+        logger.warn({ reason: messageOf(error) }, 'what boards hold could not be written'),
       );
     },
   };

@@ -8,6 +8,7 @@ import { createLogger } from '../../../common/runtime/logger.ts';
 import { createRefusals } from '../../../wamp-agent/auth/refusals.ts';
 import { createBoardDirectory } from '../../../wamp-agent/boards/directory.ts';
 import { createMetrics } from '../../../wamp-agent/metrics.ts';
+import { createBacklogs } from '../../../wamp-agent/presence/backlogs.ts';
 import { createLeaves } from '../../../wamp-agent/presence/leaves.ts';
 import { createSignsOfLife } from '../../../wamp-agent/presence/signs-of-life.ts';
 import { createTestDatabase, type TestDatabase } from '../../harness/mariadb.ts';
@@ -231,5 +232,29 @@ describe('the end of many sessions at once', () => {
     expect(events?.n).toBe(count);
     const [offline] = await rows("SELECT COUNT(*) AS n FROM boards WHERE status = 'offline'");
     expect(offline?.n).toBe(count);
+  });
+});
+
+describe('what boards still hold', () => {
+  it('is what they said last, whichever of two agents heard it', async () => {
+    const [one, two] = [createBacklogs(database, logger, 20), createBacklogs(database, logger, 20)];
+    const [board = ''] = boards;
+    const holds = (waiting: number) =>
+      until(`it holds ${waiting}`, async () => {
+        const [rows] = await sql.query<RowDataPacket[]>(
+          'SELECT waiting FROM board_backlogs WHERE board_uuid = ?',
+          [board],
+        );
+        return rows[0]?.waiting === waiting;
+      });
+    for (const [agent, waiting] of [
+      [one, 0],
+      [two, 50],
+      [one, 0],
+    ] as const) {
+      agent.note(board, waiting);
+      await holds(waiting);
+    }
+    await Promise.all([one.stop(), two.stop()]);
   });
 });
