@@ -23,7 +23,7 @@ await runProcess(logger, async (lifecycle) => {
     url: config.databaseUrl,
     logger,
     queryTimeoutMs: 10_000,
-    onRetry: (kind) => metrics.countDatabaseRetry(kind),
+    onRetry: (kind) => metrics.databaseRetries.inc({ kind }),
   });
   lifecycle.onStop('database', () => database.close());
   await waitForDatabase(database, logger, lifecycle.stopping);

@@ -1,7 +1,6 @@
 /** The operations that reach boards through the relays of the wamp-agents: calls, and what boards tell. */
 import type { AgentDirectory } from '../common/relay/agent-directory.ts';
 import type { ApiDeps } from './deps.ts';
-import { createEventMetrics } from './events/event-metrics.ts';
 import { createEvents } from './events/stream-events.ts';
 import { createAuthentication } from './http/authentication.ts';
 import type { HandlersOf } from './http/operation.ts';
@@ -12,10 +11,9 @@ export function createRelayedHandlers(
   deps: ApiDeps,
   { directory, memory }: { directory: AgentDirectory; memory: ShortMemory },
 ): HandlersOf<'callProcedure' | 'streamEvents'> {
-  const { database, logger, stopping } = deps;
+  const { database, logger, metrics, stopping } = deps;
   const { relayKey } = deps.config;
-  const { registry } = deps.metrics;
-  const rpc = createRpc({ database, directory, memory, relayKey, registry, logger });
+  const rpc = createRpc({ database, directory, memory, relayKey, metrics, logger });
   deps.onStop('calls', rpc.stop);
   const events = createEvents({
     database,
@@ -23,7 +21,7 @@ export function createRelayedHandlers(
     relayKey,
     logger,
     stopping,
-    metrics: createEventMetrics(registry),
+    metrics,
     authenticate: createAuthentication(database).authenticate,
   });
   deps.onStop('events', events.stop);

@@ -2,32 +2,24 @@
 import { randomUUID } from 'node:crypto';
 import { createArtifactStore } from '../common/artifacts/store.ts';
 import { createDatabase, waitForDatabase } from '../common/db/database.ts';
-import { countDueBoards } from '../common/db/queries/board-queues.ts';
-import { findLiveConductors } from '../common/db/queries/conductors.ts';
 import { findLiveAgents } from '../common/db/queries/wamp-agents.ts';
 import { createAgentDirectory } from '../common/relay/agent-directory.ts';
 import { createRelayClient } from '../common/relay/relay-client.ts';
-import { every } from '../common/runtime/every.ts';
 import { runProcess } from '../common/runtime/lifecycle.ts';
 import { createLogger } from '../common/runtime/logger.ts';
 import { startAlarms } from './alarms/alarms.ts';
 import { createOutboxFeed } from './alarms/outbox-feed.ts';
-import { countOpenAlarms } from './alarms/work.ts';
 import { readConfig } from './config.ts';
 import { startEngine } from './engine/engine.ts';
-import { createMetrics } from './metrics.ts';
-import { conductorHeartbeatMs, markStopped, writeHeartbeat } from './register.ts';
+import { startFigures } from './figures.ts';
+import { createMetrics, observeAlarms, observeEngine, observeSinks } from './metrics.ts';
+import { keepOwnRow } from './register.ts';
 import { startScheduler } from './scheduler.ts';
 import { startSinks } from './sinks/sinks.ts';
-import { findSinkStandings } from './sinks/standings.ts';
 import { startStatusServer } from './status-server.ts';
 import { createTasks } from './tasks/all.ts';
 import { createWakeRoute, type WakeRoute } from './wake-route.ts';
 import { startSender } from './webhooks/sender.ts';
-
-/** How often one looks how many conductors share the work. */
-const standingMs = 2000;
-const queueCountedTo = 10_000;
 
 const bootLogger = createLogger('conductor', 'info');
 
@@ -36,6 +28,7 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
   const id = randomUUID();
   const logger = createLogger('conductor', config.logLevel).child({ conductor: id });
   const metrics = createMetrics();
+  const { quotas, rules } = config;
   const database = createDatabase({
     url: config.databaseUrl,
     logger,
@@ -46,27 +39,19 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
   onStop('database', () => database.close());
 
   let wakeRoute: WakeRoute | undefined;
+  const { registry } = metrics;
   const status = await startStatusServer({
     host: config.host,
     port: config.port,
     wake: () => wakeRoute,
     checkReady: () => database.read((manager) => manager.query('SELECT 1'), { deadlineMs: 0 }),
-    metrics: async () => ({
-      contentType: metrics.registry.contentType,
-      text: await metrics.registry.metrics(),
-    }),
+    metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   });
   onStop('status server', () => status.close());
   await waitForDatabase(database, logger, stopping);
+  await keepOwnRow({ id, url: status.url }, { database, logger, onStop });
 
-  const own = { id, url: status.url };
-  await database.read((manager) => writeHeartbeat(manager, own));
-  onStop('own row', () => database.read((manager) => markStopped(manager, id), { deadlineMs: 1000 }));
-  const heartbeat = every({ name: 'heartbeat', intervalMs: conductorHeartbeatMs, logger }, () =>
-    database.read((manager) => writeHeartbeat(manager, own), { deadlineMs: conductorHeartbeatMs }),
-  );
-  onStop('heartbeat', () => heartbeat.stop());
-
+  // What boards have to do.
   const relay = createRelayClient({
     directory: createAgentDirectory({ findAgents: () => database.read(findLiveAgents) }),
     key: config.relayKey,
@@ -79,30 +64,24 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     logger,
     relay,
     id,
-    settings: { limits: config.limits, graceMs: config.rules.graceMs },
-    observer: metrics.engine,
+    settings: { limits: config.limits, graceMs: rules.graceMs },
+    observer: observeEngine(metrics),
   });
   onStop('engine', () => {
     wakeRoute = undefined;
     return engine.stop();
   });
-  const standing = every({ name: 'standing', intervalMs: standingMs, logger }, async () => {
-    const run = { deadlineMs: standingMs };
-    engine.setConductors((await database.read(findLiveConductors, run)).length);
-    const depth = await database.read((manager) => countDueBoards(manager, queueCountedTo), run);
-    for (const [lane, boards] of Object.entries(depth)) metrics.queueDepth.set({ lane }, boards);
-    metrics.operationsInFlight.set(engine.inFlight());
-    metrics.alarms.setOpen(await database.read(countOpenAlarms, run));
-    metrics.setSinks(await database.read(findSinkStandings, run));
-  });
-  onStop('standing', () => standing.stop());
+  const figures = startFigures({ database, engine, metrics, logger });
+  onStop('figures', () => figures.stop());
+
+  // What becomes of readings.
   const alarms = startAlarms({
     database,
     logger,
     feed: createOutboxFeed(),
-    quotas: config.quotas,
+    quotas,
     onBoards: (boards) => engine.wake(boards),
-    observer: metrics.alarms.observer,
+    observer: observeAlarms(metrics),
   });
   onStop('alarms', () => alarms.stop());
   const sinks = startSinks({
@@ -110,7 +89,7 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     logger,
     config: config.sinks,
     conductorId: id,
-    observer: metrics.sinks,
+    observer: observeSinks(metrics),
   });
   onStop('sinks', () => sinks.stop());
   wakeRoute = createWakeRoute({
@@ -122,6 +101,7 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     },
   });
 
+  // What is told, and what comes round.
   const sender = startSender({
     database,
     logger,
@@ -136,15 +116,15 @@ await runProcess(bootLogger, async ({ onStop, stopping }) => {
     logger,
     conductorId: id,
     tasks: createTasks({
-      rules: config.rules,
+      rules,
       metrics,
       artifacts: config.artifactDir === undefined ? undefined : createArtifactStore(config.artifactDir),
       onQueued: () => engine.wake(),
       onDeliveries: sender.wake,
-      quotas: config.quotas,
+      quotas,
       relay,
     }),
-    onRun: metrics.recordRun,
+    onRun: ({ task, outcome, seconds }) => metrics.taskSeconds.observe({ task, outcome }, seconds),
   });
   onStop('scheduler', () => scheduler.stop());
   logger.info({ url: status.url }, 'ready');

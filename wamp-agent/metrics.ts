@@ -1,43 +1,11 @@
-/** What the agent counts. The registry is its own, so that several agents fit in one test process. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+/** What the agent counts. */
+import { createMeter, latencyBuckets } from '../common/runtime/metrics.ts';
 
-export interface Metrics {
-  registry: Registry;
-  joins: Counter<'role'>;
-  refusals: Counter<'action' | 'reason'>;
-  authorizations: Counter<'allow'>;
-  batches: Counter<'outcome'>;
-  readings: Counter;
-  commitSeconds: Histogram;
-  ingestLagSeconds: Histogram;
-  relayCalls: Counter<'outcome'>;
-  relayInFlight: Gauge;
-  sessionsLive: Gauge;
-  presenceChanges: Counter<'reason'>;
-  databaseRetries: Counter<'kind'>;
-  liveLinesDropped: Counter;
-  operationReports: Counter<'outcome'>;
-  operationProgress: Counter<'outcome'>;
-  operationCommitSeconds: Histogram;
-  overQuota: Counter<'procedure'>;
-  artifactBytes: Counter;
-  artifacts: Counter<'outcome'>;
-  moduleReports: Counter<'outcome'>;
-  modulesFound: Counter<'state'>;
-}
+export type Metrics = ReturnType<typeof createMetrics>;
 
-const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-
-export function createMetrics(): Metrics {
-  const registry = new Registry();
-  const registers = [registry];
-  collectDefaultMetrics({ register: registry });
-  const prefix = 'boardwalk_agent_';
-  const counter = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
-    new Counter<L>({ name: prefix + name, help, labelNames, registers });
-  const histogram = (name: string, help: string) =>
-    new Histogram({ name: prefix + name, help, buckets: latencyBuckets, registers });
-  const gauge = (name: string, help: string) => new Gauge({ name: prefix + name, help, registers });
+export function createMetrics() {
+  const { registry, counter, gauge, histogram } = createMeter('boardwalk_agent_');
+  const latency = (name: string, help: string) => histogram(name, help, latencyBuckets);
   return {
     registry,
     joins: counter('joins_total', 'Joins let in', ['role']),
@@ -45,8 +13,8 @@ export function createMetrics(): Metrics {
     authorizations: counter('authorizations_total', 'Questions of the router answered', ['allow']),
     batches: counter('batches_total', 'Batches of readings', ['outcome']),
     readings: counter('readings_total', 'Readings committed'),
-    commitSeconds: histogram('commit_seconds', 'Duration of a transaction that stores readings'),
-    ingestLagSeconds: histogram('ingest_lag_seconds', 'From the arrival of a batch to its commit'),
+    commitSeconds: latency('commit_seconds', 'Duration of a transaction that stores readings'),
+    ingestLagSeconds: latency('ingest_lag_seconds', 'From the arrival of a batch to its commit'),
     relayCalls: counter('relay_calls_total', 'Calls relayed to boards', ['outcome']),
     relayInFlight: gauge('relay_calls_in_flight', 'Calls under way'),
     sessionsLive: gauge('sessions_live', 'Live board sessions of the cell, at the last count'),
@@ -55,7 +23,7 @@ export function createMetrics(): Metrics {
     liveLinesDropped: counter('live_lines_dropped_total', 'Lines that a slow reader did not get'),
     operationReports: counter('operation_reports_total', 'Reports of operations', ['outcome']),
     operationProgress: counter('operation_progress_total', 'Progress of operations', ['outcome']),
-    operationCommitSeconds: histogram(
+    operationCommitSeconds: latency(
       'operation_commit_seconds',
       'Duration of the transactions that store reports of operations',
     ),

@@ -8,9 +8,9 @@
 import { AppError } from '../../common/runtime/app-error.ts';
 import { every } from '../../common/runtime/every.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import type { ApiMetrics } from '../http/metrics.ts';
 import { type EventFilter, passes, type Visibility, wants } from './event-filter.ts';
 import { type Frames, formatFrame } from './event-frames.ts';
-import type { EventMetrics } from './event-metrics.ts';
 import type { EventRecord } from './event-rows.ts';
 import type { EventStream } from './event-stream.ts';
 import type { EventTail } from './event-tail.ts';
@@ -21,7 +21,7 @@ export interface ListenerParts {
   tail: EventTail;
   hub: LiveReadingsHub;
   frames: Frames;
-  metrics: EventMetrics;
+  metrics: Pick<ApiMetrics, 'eventsSent'>;
   formatCursor: (position: { at: number; id: number }) => string;
 }
 
@@ -86,7 +86,7 @@ export function startListener(parts: ListenerParts, options: ListenerOptions, on
       else {
         readings = parts.hub.subscribe(interest, (fresh) => {
           if (!passes(filter, visibility, fresh)) return;
-          parts.metrics.sent('readings');
+          parts.metrics.eventsSent.inc({ type: 'readings' });
           stream.write(parts.frames.readings(fresh));
         });
       }
@@ -143,7 +143,7 @@ function startFollowing(
 
   function send(event: EventRecord): void {
     if (!wants(filter, event.type) || !hooks.isVisible(event)) return;
-    metrics.sent(event.type);
+    metrics.eventsSent.inc({ type: event.type });
     stream.write(frames.event(event));
     hooks.onSent(event);
   }

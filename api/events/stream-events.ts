@@ -4,13 +4,13 @@ import type { AgentDirectory } from '../../common/relay/agent-directory.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { Principal } from '../auth/principal.ts';
+import type { ApiMetrics } from '../http/metrics.ts';
 import { type ApiRequest, type HandlersOf, streamed } from '../http/operation.ts';
 import { allowsAnywhere } from '../http/permissions.ts';
 import { findWatchedBoards, readFilter } from './event-boards.ts';
 import { createCursorCodec } from './event-cursor.ts';
 import { type EventFilter, tenantsOf, type Visibility, visibilityOf, wants } from './event-filter.ts';
 import { createFrames } from './event-frames.ts';
-import type { EventMetrics } from './event-metrics.ts';
 import { openEventStream } from './event-stream.ts';
 import { createEventTail } from './event-tail.ts';
 import { type Listener, type Rights, startListener } from './listener.ts';
@@ -24,7 +24,7 @@ export interface EventsOptions {
   /** For the relays, and to tell cursors of this installation. */
   relayKey: string;
   logger: Logger;
-  metrics: EventMetrics;
+  metrics: Pick<ApiMetrics, 'eventStreams' | 'eventsSent' | 'eventStreamsCut'>;
   /** Who sends the request, read anew. */
   authenticate: (request: ApiRequest['http']['request']) => Promise<Principal>;
   /** Aborted when the process is asked to stop. */
@@ -72,7 +72,7 @@ export function createEvents(options: EventsOptions): Events {
           response,
           maxWaitingBytes: options.maxWaitingBytes ?? 1_048_576,
           onCutOff(waitingBytes) {
-            metrics.cutOff();
+            metrics.eventStreamsCut.inc();
             context.logger.warn({ waitingBytes }, 'a listener was too slow and was cut off');
           },
         });
@@ -80,7 +80,7 @@ export function createEvents(options: EventsOptions): Events {
         const after = request.header('last-event-id') ?? request.query.after;
         const end = () => {
           leave();
-          if (listeners.delete(listener)) metrics.open(-1);
+          if (listeners.delete(listener)) metrics.eventStreams.dec();
           void listener.stop();
         };
         const listener = startListener(
@@ -104,7 +104,7 @@ export function createEvents(options: EventsOptions): Events {
           end,
         );
         listeners.add(listener);
-        metrics.open(1);
+        metrics.eventStreams.inc();
         response.once('close', end);
         if (response.destroyed || options.stopping.aborted) end();
         return streamed;

@@ -1,32 +1,35 @@
-/** Figures for Prometheus. Labels are bounded: operationIds and statuses, never ids or names of tenants. */
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+/** What the api counts. Labels are bounded: operationIds, statuses and codes, never ids or names of tenants. */
+import { createMeter, latencyBuckets } from '../../common/runtime/metrics.ts';
 
-export interface ApiMetrics {
-  registry: Registry;
-  observeRequest(operationId: string, status: number, durationMs: number): void;
-  countDatabaseRetry(kind: string): void;
-}
+export type ApiMetrics = ReturnType<typeof createApiMetrics>;
 
-export function createApiMetrics(): ApiMetrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const requests = new Histogram({
-    name: 'boardwalk_http_request_duration_seconds',
-    help: 'Time from the request to the end of its answer',
-    labelNames: ['operation', 'status'],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-    registers: [registry],
-  });
-  const retries = new Counter({
-    name: 'boardwalk_database_retries_total',
-    help: 'Database work that was run again, by the kind of fault',
-    labelNames: ['kind'],
-    registers: [registry],
-  });
+export function createApiMetrics() {
+  const { registry, counter, gauge, histogram } = createMeter('boardwalk_');
   return {
     registry,
-    observeRequest: (operation, status, durationMs) =>
-      requests.observe({ operation, status: String(status) }, durationMs / 1000),
-    countDatabaseRetry: (kind) => retries.inc({ kind }),
+    requestSeconds: histogram(
+      'http_request_duration_seconds',
+      'Time from the request to the end of its answer',
+      latencyBuckets,
+      ['operation', 'status'],
+    ),
+    /** `outcome`: `ok` or the error code. */
+    rpcSeconds: histogram(
+      'rpc_seconds',
+      'Calls of procedures on boards, from the arrival of the request, by outcome',
+      [...latencyBuckets, 60, 300],
+      ['outcome'],
+    ),
+    eventStreams: gauge('event_streams', 'Open streams of events'),
+    eventsSent: counter('events_sent_total', 'Events written to listeners, by type', ['type']),
+    eventStreamsCut: counter(
+      'event_streams_cut_total',
+      'Streams that were cut off because their client was too slow',
+    ),
+    databaseRetries: counter(
+      'database_retries_total',
+      'Database work that was run again, by the kind of fault',
+      ['kind'],
+    ),
   };
 }

@@ -7,7 +7,7 @@ import { contextOf } from './request-context.ts';
 /** Asked every few seconds by machines; their lines would bury the others. */
 const quiet = new Set(['getHealth', 'getReadiness', 'getMetrics']);
 
-export function requestLog(metrics: ApiMetrics): RequestHandler {
+export function requestLog({ requestSeconds }: Pick<ApiMetrics, 'requestSeconds'>): RequestHandler {
   return (request, response, next) => {
     const context = contextOf(response);
     response.once('close', () => {
@@ -17,7 +17,10 @@ export function requestLog(metrics: ApiMetrics): RequestHandler {
         code?: string;
       };
       const durationMs = performance.now() - context.startedAt;
-      metrics.observeRequest(operationId ?? 'none', response.statusCode, durationMs);
+      requestSeconds.observe(
+        { operation: operationId ?? 'none', status: String(response.statusCode) },
+        durationMs / 1000,
+      );
       const fields = {
         method: request.method,
         operationId,

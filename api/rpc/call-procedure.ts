@@ -10,20 +10,20 @@ import { AppError } from '../../common/runtime/app-error.ts';
 import { isReservedProcedure } from '../../common/wamp/uris.ts';
 import { type BoardAccess, getBoardAccess } from '../access.ts';
 import { scopeAllowsProcedure } from '../auth/principal.ts';
+import type { ApiMetrics } from '../http/metrics.ts';
 import { type ApiRequest, type HandlersOf, streamed } from '../http/operation.ts';
 import { allowsInTenant } from '../http/permissions.ts';
 import { asAppError } from '../http/problem.ts';
 import type { ShortMemory } from '../http/short-memory.ts';
 import type { AuditBatch } from './audit-batch.ts';
 import { createProgressAnswer, wantsProgress } from './progress-answer.ts';
-import type { RpcMetrics } from './rpc-metrics.ts';
 
 export interface RpcParts {
   database: Database;
   memory: ShortMemory;
   relay: RelayClient;
   audit: AuditBatch;
-  metrics: RpcMetrics;
+  metrics: Pick<ApiMetrics, 'rpcSeconds'>;
 }
 
 type Request = ApiRequest<'callProcedure'>;
@@ -78,7 +78,7 @@ async function callBoard({ relay, audit, metrics }: RpcParts, run: Run): Promise
     throw failure;
   } finally {
     audit.add(toAuditRecord(request, target, outcome));
-    metrics.observe(outcome, performance.now() - request.context.startedAt);
+    metrics.rpcSeconds.observe({ outcome }, (performance.now() - request.context.startedAt) / 1000);
   }
 }
 

@@ -1,21 +1,20 @@
 /** The parts of RPCs, made once per process. */
-import type { Registry } from 'prom-client';
 import type { Database } from '../../common/db/database.ts';
 import type { AgentDirectory } from '../../common/relay/agent-directory.ts';
 import { createRelayClient } from '../../common/relay/relay-client.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
+import type { ApiMetrics } from '../http/metrics.ts';
 import type { HandlersOf } from '../http/operation.ts';
 import type { ShortMemory } from '../http/short-memory.ts';
 import { createAuditBatch } from './audit-batch.ts';
 import { createRpcHandlers } from './call-procedure.ts';
-import { createRpcMetrics } from './rpc-metrics.ts';
 
 export interface RpcOptions {
   database: Database;
   directory: AgentDirectory;
   memory: ShortMemory;
   relayKey: string;
-  registry: Registry;
+  metrics: Pick<ApiMetrics, 'rpcSeconds'>;
   logger: Logger;
 }
 
@@ -25,11 +24,11 @@ export interface Rpc {
   stop(): Promise<void>;
 }
 
-export function createRpc({ database, directory, memory, relayKey, registry, logger }: RpcOptions): Rpc {
+export function createRpc({ database, directory, memory, relayKey, metrics, logger }: RpcOptions): Rpc {
   const relay = createRelayClient({ directory, key: relayKey, logger });
   const audit = createAuditBatch({ database, logger });
   return {
-    handlers: createRpcHandlers({ database, memory, relay, audit, metrics: createRpcMetrics(registry) }),
+    handlers: createRpcHandlers({ database, memory, relay, audit, metrics }),
     async stop() {
       relay.close();
       await audit.stop();

@@ -42,17 +42,19 @@ export interface ModuleReport extends SequenceCounts {
   lastSeq: number | null;
 }
 
-/** Messages of one source: received = stored + duplicate + rejected + waiting. */
-export interface SourceReport {
-  name: string;
-  kind: string;
+/** What became of what came in at a hop: received = stored + duplicate + rejected + waiting. */
+export interface FlowCounts {
   received: number;
   stored: number;
   duplicate: number;
-  /** Dead letters and refusals. */
   rejected: number;
-  /** Held for a device in quarantine. */
   waiting: number;
+}
+
+/** Messages of one source. rejected: dead letters and refusals; waiting: held for a device in quarantine. */
+export interface SourceReport extends FlowCounts {
+  name: string;
+  kind: string;
   /** Why it does not hear anything at the moment. */
   fault?: string;
 }
@@ -97,7 +99,28 @@ const at = (value: unknown, field: string) => asNumber(value, field, { min: 0, m
 const asName = (value: unknown, field: string) =>
   asString(value, field, { max: moduleNameLength, pattern: moduleNamePattern });
 
-const countNames = ['received', 'duplicate', 'missed', 'late', 'restarted', 'badMac', 'refused'] as const;
+const sequenceNames = [
+  'received',
+  'duplicate',
+  'missed',
+  'late',
+  'restarted',
+  'badMac',
+  'refused',
+] as const satisfies readonly (keyof SequenceCounts)[];
+
+export const flowNames = [
+  'received',
+  'stored',
+  'duplicate',
+  'rejected',
+  'waiting',
+] as const satisfies readonly (keyof FlowCounts)[];
+
+function countsOf<N extends string>(input: Record<string, unknown>, field: string, names: readonly N[]) {
+  const entries = names.map((name) => [name, count(input[name], `${field}.${name}`)]);
+  return Object.fromEntries(entries) as Record<N, number>;
+}
 
 function parseModuleReport(value: unknown, field: string): ModuleReport {
   const input = asObject(value, field, [
@@ -107,7 +130,7 @@ function parseModuleReport(value: unknown, field: string): ModuleReport {
     'firstSeenAt',
     'lastSeenAt',
     'lastSeq',
-    ...countNames,
+    ...sequenceNames,
   ]);
   return {
     name: asName(input.name, `${field}.name`),
@@ -116,27 +139,17 @@ function parseModuleReport(value: unknown, field: string): ModuleReport {
     firstSeenAt: at(input.firstSeenAt, `${field}.firstSeenAt`),
     lastSeenAt: at(input.lastSeenAt, `${field}.lastSeenAt`),
     lastSeq: input.lastSeq === null ? null : count(input.lastSeq, `${field}.lastSeq`),
-    ...(Object.fromEntries(
-      countNames.map((name) => [name, count(input[name], `${field}.${name}`)]),
-    ) as unknown as SequenceCounts),
+    ...countsOf(input, field, sequenceNames),
   };
 }
-
-const flowNames = ['received', 'stored', 'duplicate', 'rejected', 'waiting'] as const;
 
 function parseSourceReport(value: unknown, field: string): SourceReport {
   const input = asObject(value, field, ['name', 'kind', 'fault', ...flowNames]);
   const fault = optional(input.fault, (v) => asString(v, `${field}.fault`, { max: 500 }));
-  const flow = Object.fromEntries(flowNames.map((name) => [name, count(input[name], `${field}.${name}`)]));
-  const { received, stored, duplicate, rejected, waiting } = flow as unknown as SourceReport;
   return {
     name: asName(input.name, `${field}.name`),
     kind: asName(input.kind, `${field}.kind`),
-    received,
-    stored,
-    duplicate,
-    rejected,
-    waiting,
+    ...countsOf(input, field, flowNames),
     ...(fault !== undefined && { fault }),
   };
 }

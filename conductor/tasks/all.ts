@@ -15,7 +15,7 @@ import { endLapsedSessions } from './heartbeats.ts';
 import { checkLiveness } from './liveness.ts';
 import { trimArtifacts, trimOperations } from './operation-retention.ts';
 import { keepOperations, sweepOperations } from './operations.ts';
-import { keepOutbox } from './outbox.ts';
+import { createOutboxClearing, limitOutbox } from './outbox.ts';
 import { keepPartitions } from './partitions.ts';
 import { trimStreams } from './retention.ts';
 import { rollDirtyHours } from './rollups.ts';
@@ -68,7 +68,8 @@ export function createTasks(parts: TaskParts): readonly Task[] {
       run: createFanOut({ onAdded: onDeliveries, onLag }),
     },
     { name: 'webhook-limits', everyMs: minute, run: limitOutboxes },
-    { name: 'outbox', everyMs: 5 * second, run: (context) => keepOutbox(context, rules.outbox) },
+    { name: 'outbox', everyMs: 5 * second, run: createOutboxClearing() },
+    { name: 'outbox-limits', everyMs: minute, run: (context) => limitOutbox(context, rules.outbox) },
     { name: 'sink-dead-letters', everyMs: minute, run: (context) => trimDeadLetters(context) },
     { name: 'cleanup', everyMs: minute, run: (context) => clearExpired(context, rules) },
     { name: 'operation-retention', everyMs: 10 * minute, run: (context) => trimOperations(context, rules) },

@@ -8,11 +8,11 @@
  */
 import type { EntityManager } from 'typeorm';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
+import { conductorLapseMs } from '../../common/db/queries/conductors.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { endSessions, findLiveSessions, presenceBatch } from '../../common/db/queries/presence.ts';
 import { agentLapseMs } from '../../common/db/queries/wamp-agents.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
-import { conductorLapseMs } from '../register.ts';
 import type { TaskContext } from '../scheduler.ts';
 
 /** A wamp-agent that restarts is back by then, and the boards' sessions at the router have lived on. */

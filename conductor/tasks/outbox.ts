@@ -1,6 +1,6 @@
 /**
- * Keeps the outbox of readings small: what a consumer is too far behind with becomes a counted loss,
- * what waits for a consumer that is gone is dropped, and batches that everybody has had are cleared.
+ * Keeps the outbox of readings small: batches that everybody has had are cleared, what a consumer is too
+ * far behind with becomes a counted loss, and what waits for a consumer that is gone is dropped.
  */
 import type { EntityManager } from 'typeorm';
 import {
@@ -14,29 +14,53 @@ import type { TaskContext } from '../scheduler.ts';
 import { type Budget, chunkRows, createBudget, deleteInChunks } from './chunks.ts';
 
 const runMs = 20_000;
+/** Each of `chunkRows` batches: a run looks through many more than come between two. */
+const chunksPerRun = 20;
 
-export interface OutboxObserver {
-  onLost?: (kind: string, readings: number) => void;
+/**
+ * The task that clears. A run goes on where the last one of this process ended: while much waits for a
+ * consumer that is behind, what others have had is found among it piece by piece.
+ */
+export function createOutboxClearing(): (context: TaskContext) => Promise<JsonObject> {
+  let place = 0;
+  return async (context) => {
+    const budget = createBudget(context, runMs);
+    let cleared = 0;
+    for (let chunk = 0; chunk < chunksPerRun && !budget.spent(); chunk += 1) {
+      const batches = await context.database.read((manager) => lookThrough(manager, place));
+      const delivered = batches.filter(({ waits }) => Number(waits) === 0).map(({ id }) => Number(id));
+      if (delivered.length > 0)
+        await context.write((manager) =>
+          manager.query('DELETE FROM reading_outbox WHERE id IN (?)', [delivered]),
+        );
+      cleared += delivered.length;
+      place = batches.length < chunkRows ? 0 : Number(batches.at(-1)?.id);
+      if (place === 0) break;
+    }
+    return { cleared };
+  };
 }
 
-export async function keepOutbox(
-  context: TaskContext,
-  limits: OutboxLimits,
-  observer: OutboxObserver = {},
-): Promise<JsonObject> {
+/** Batches after a place. They and their deliveries are committed together: one without any is done with. */
+async function lookThrough(
+  manager: EntityManager,
+  place: number,
+): Promise<{ id: number | string; waits: number | string }[]> {
+  return manager.query(
+    `SELECT o.id, EXISTS (SELECT 1 FROM outbox_deliveries d WHERE d.outbox_id = o.id) AS waits
+     FROM reading_outbox o WHERE o.id > ? ORDER BY o.id LIMIT ?`,
+    [place, chunkRows],
+  );
+}
+
+export async function limitOutbox(context: TaskContext, limits: OutboxLimits): Promise<JsonObject> {
   const budget = createBudget(context, runMs);
-  const lost = await trimConsumers(context, budget, limits, observer);
+  const lost = await trimConsumers(context, budget, limits);
   const dropped = await dropForNobody(context, budget);
-  const cleared = await clearDelivered(context, budget);
-  return { lost, dropped, cleared };
+  return { lost, dropped };
 }
 
-async function trimConsumers(
-  context: TaskContext,
-  budget: Budget,
-  limits: OutboxLimits,
-  { onLost }: OutboxObserver,
-): Promise<number> {
+async function trimConsumers(context: TaskContext, budget: Budget, limits: OutboxLimits): Promise<number> {
   const consumers = await context.database.read(findConsumers);
   const standings = await context.database.read((manager) =>
     findStandings(
@@ -56,7 +80,6 @@ async function trimConsumers(
       { consumer: id, kind, readings: ofConsumer },
       'readings were given up: too far behind',
     );
-    onLost?.(kind, ofConsumer);
     total += ofConsumer;
   }
   return total;
@@ -76,26 +99,4 @@ async function dropForNobody(context: TaskContext, budget: Budget): Promise<numb
     dropped += (await deleteInChunks(context, budget, sql, [id])).deleted;
   }
   return dropped;
-}
-
-async function clearDelivered(context: TaskContext, budget: Budget): Promise<number> {
-  let cleared = 0;
-  while (!budget.spent()) {
-    const ids = await context.database.read(findDelivered);
-    if (ids.length === 0) return cleared;
-    await context.write((manager) => manager.query('DELETE FROM reading_outbox WHERE id IN (?)', [ids]));
-    cleared += ids.length;
-    if (ids.length < chunkRows) return cleared;
-  }
-  return cleared;
-}
-
-/** Rows and their deliveries are committed together: without any, it is done with. */
-async function findDelivered(manager: EntityManager): Promise<number[]> {
-  const rows = (await manager.query(
-    `SELECT o.id FROM reading_outbox o LEFT JOIN outbox_deliveries d ON d.outbox_id = o.id
-     WHERE d.outbox_id IS NULL ORDER BY o.id LIMIT ?`,
-    [chunkRows],
-  )) as { id: number | string }[];
-  return rows.map(({ id }) => Number(id));
 }

@@ -8,7 +8,7 @@ import {
   removeConsumer,
   takeFromOutbox,
 } from '../../common/db/queries/outbox.ts';
-import { keepOutbox } from '../../conductor/tasks/outbox.ts';
+import { createOutboxClearing, limitOutbox } from '../../conductor/tasks/outbox.ts';
 import { createConsumerMemory } from '../../wamp-agent/ingest/consumers.ts';
 import { createIngest } from '../../wamp-agent/ingest/ingest.ts';
 import { createNewestAt } from '../../wamp-agent/ingest/newest-at.ts';
@@ -165,8 +165,7 @@ describe('the outbox of readings', () => {
       'UPDATE outbox_deliveries SET created_at = created_at - INTERVAL 2 HOUR WHERE consumer_id = ? ORDER BY outbox_id LIMIT 1',
       [ids[0]],
     );
-    const context = createContext(db.database);
-    expect(await keepOutbox(context, limits)).toMatchObject({ lost: 2 });
+    expect(await limitOutbox(createContext(db.database), limits)).toMatchObject({ lost: 2 });
     expect((await take()).map((each) => each.fromSeq)).toEqual([7, 9]);
     expect(await consumer()).toEqual({ taken: 6, lost: 6 });
   });
@@ -178,10 +177,33 @@ describe('the outbox of readings', () => {
     const entries = await take();
     await drop(entries.map(({ id }) => id));
     const context = createContext(db.database);
-    await keepOutbox(context, limits);
+    const clear = createOutboxClearing();
+    await clear(context);
     expect(await rowsOfTenant(tenantId)).toBe(2);
     await db.database.read((manager) => removeConsumer(manager, ids[1] as string));
-    expect(await keepOutbox(context, limits)).toMatchObject({ dropped: 2, cleared: 2 });
+    expect(await limitOutbox(context, limits)).toMatchObject({ dropped: 2 });
+    expect(await clear(context)).toEqual({ cleared: 2 });
     expect(await rowsOfTenant(tenantId)).toBe(0);
+  });
+
+  it('is cleared of what was had behind all that waits for a consumer that is far behind', async () => {
+    const { tenantId, boardUuid, ids, spool, drop } = await setUp();
+    const batch = [tenantId, boardUuid, 1, 1, 1, '{"streams":[],"readings":[]}', new Date()];
+    await db.connection.query(
+      `INSERT INTO reading_outbox (tenant_id, board_uuid, spool_id, from_seq, reading_count, payload, created_at)
+       VALUES ?`,
+      [Array.from({ length: 5001 }, () => batch)],
+    );
+    await db.connection.query(
+      'INSERT INTO outbox_deliveries SELECT ?, id, 1, created_at FROM reading_outbox WHERE tenant_id = ?',
+      [ids[0], tenantId],
+    );
+    await spool.append([[0, now(), 1]]);
+    const last = await db.value('SELECT MAX(outbox_id) FROM outbox_deliveries WHERE consumer_id = ?', [
+      ids[0],
+    ]);
+    await drop([Number(last)]);
+    await createOutboxClearing()(createContext(db.database));
+    expect(await rowsOfTenant(tenantId)).toBe(5001);
   });
 });

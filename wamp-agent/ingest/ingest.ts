@@ -2,7 +2,7 @@
 import type { Database } from '../../common/db/database.ts';
 import { storeBatches } from '../../common/db/queries/ingest.ts';
 import { hourMs, type IngestPlan, type ResolvedBatch } from '../../common/db/queries/ingest-plan.ts';
-import type { ConsumersOf } from '../../common/db/queries/outbox.ts';
+import type { ConsumersOf } from '../../common/db/queries/outbox-append.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { ReadingsBatch } from '../../common/wamp/readings.ts';

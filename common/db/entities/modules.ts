@@ -1,6 +1,6 @@
 /** Modules of boards, the devices behind gateways among them, and the sources that hear them. */
 import { EntitySchema } from 'typeorm';
-import type { ModuleState } from '../../wamp/modules.ts';
+import type { FlowCounts, ModuleState, SequenceCounts } from '../../wamp/modules.ts';
 import { ascii, big, nullable, text, time, uuid, whole } from './columns.ts';
 import { ofBoard } from './foreign-keys.ts';
 
@@ -8,7 +8,7 @@ import { ofBoard } from './foreign-keys.ts';
 export const moduleOrigins = ['declared', 'discovered', 'created'] as const;
 export type ModuleOrigin = (typeof moduleOrigins)[number];
 
-export interface BoardModule {
+export interface BoardModule extends SequenceCounts {
   boardUuid: string;
   name: string;
   description: string | null;
@@ -21,13 +21,6 @@ export interface BoardModule {
   kind: string | null;
   /** The source that hears it. */
   source: string | null;
-  received: number;
-  duplicate: number;
-  missed: number;
-  late: number;
-  restarted: number;
-  badMac: number;
-  refused: number;
   lastSeq: number | null;
   /** When the device was first seen by the file that the board counts in now: tells one file from the next. */
   countedSince: Date | null;
@@ -81,15 +74,10 @@ export const BoardModuleEntity = new EntitySchema<BoardModule>({
   foreignKeys: ofBoard('fk_modules_board'),
 });
 
-export interface BoardSource {
+export interface BoardSource extends FlowCounts {
   boardUuid: string;
   name: string;
   kind: string;
-  received: number;
-  stored: number;
-  duplicate: number;
-  rejected: number;
-  waiting: number;
   fault: string | null;
   countResets: number;
   reportedAt: Date;

@@ -3,14 +3,13 @@ import { EntitySchema } from 'typeorm';
 import { ascii, big, nullable, time, uuid, whole } from './columns.ts';
 import { ofTenant } from './foreign-keys.ts';
 
-export const consumerKinds = ['sink', 'alarms'] as const;
-export type ConsumerKind = (typeof consumerKinds)[number];
+export type ConsumerKind = 'sink' | 'alarms';
 
 export interface ReadingConsumer {
   /** Of the sink; of a tenant's alarm rules an id of its own. */
   id: string;
   tenantId: string;
-  kind: string;
+  kind: ConsumerKind;
   /** Readings that left its outbox, lost ones among them. */
   taken: number;
   /** Given up, because it was too far behind. */

@@ -8,15 +8,7 @@
  *            by the outbox (taken, lost, waiting) and by what came of the points (delivered, rejected)
  */
 import type { EntityManager } from 'typeorm';
-
-/** received = stored + duplicate + rejected + waiting. */
-export interface FlowCounts {
-  received: number;
-  stored: number;
-  duplicate: number;
-  rejected: number;
-  waiting: number;
-}
+import type { FlowCounts } from '../../wamp/modules.ts';
 
 export interface FlowHop extends FlowCounts {
   hop: 'gateway' | 'spool' | 'sinks';

@@ -14,7 +14,7 @@ import {
   type ResolvedBatch,
   type StreamChange,
 } from './ingest-plan.ts';
-import { appendToOutbox, type ConsumersOf } from './outbox.ts';
+import { appendToOutbox, type ConsumersOf } from './outbox-append.ts';
 
 export interface StoreOptions {
   newestAt: number;

@@ -10,7 +10,7 @@ import type { ModuleOrigin } from '../entities/modules.ts';
 import type { NewEvent } from './events.ts';
 
 /** Before anything was decided. */
-export const firstModulesVersion = '0';
+const firstModulesVersion = '0';
 
 export interface ModulePolicy {
   tenantId: string;
