@@ -11,6 +11,7 @@ import type { ArtifactAnswer, ArtifactChunk } from '../../common/wamp/artifacts.
 import { operationLimits } from '../../common/wamp/operation-limits.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import type { BoardEntry } from '../boards/directory.ts';
+import type { GetCaller } from '../boards/get-caller.ts';
 import type { Metrics } from '../metrics.ts';
 import { findTargets, keyOf, type TargetOfBoard } from './target-queries.ts';
 import { createUploads, type Uploads } from './upload.ts';
@@ -20,8 +21,7 @@ export interface ArtifactsOptions {
   /** undefined: this agent has none. */
   store: ArtifactStore | undefined;
   keptDays: number;
-  /** Throws when the calling session may not speak for its board. */
-  getCaller: (caller: Caller) => Promise<BoardEntry>;
+  getCaller: GetCaller;
   /** Makes the operation that a board ran by an offline schedule: its outcome comes after its files. */
   noteRunning: (board: BoardEntry, chunk: ArtifactChunk) => Promise<unknown>;
   metrics: Pick<Metrics, 'artifactBytes' | 'artifacts'>;

@@ -16,6 +16,7 @@ import type {
 } from '../../common/wamp/operations.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import type { BoardEntry } from '../boards/directory.ts';
+import type { GetCaller } from '../boards/get-caller.ts';
 import type { Metrics } from '../metrics.ts';
 import { createGatherer } from './gatherer.ts';
 import { createProgressLimit } from './progress-limit.ts';
@@ -24,8 +25,7 @@ import { createReportWriter, type HeardReport, isTaken, type ReportOutcome } fro
 export interface OperationResultsOptions {
   database: Database;
   agentId: string;
-  /** Throws when the calling session may not speak for its board. */
-  getCaller: (caller: Caller) => Promise<BoardEntry>;
+  getCaller: GetCaller;
   /** Boards have something to do. */
   onReadied: (boardUuids: string[]) => void;
   onEnded: (operationIds: string[]) => void;

@@ -1,9 +1,9 @@
 /** `boardwalk.agent.append_readings`: commit first, then acknowledge, then tell who listens. */
-import { AppError } from '../../common/runtime/app-error.ts';
 import type { ReadingsAck, ReadingsBatch } from '../../common/wamp/readings.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import { boardEventTopic } from '../../common/wamp/uris.ts';
 import type { BoardEntry } from '../boards/directory.ts';
+import type { GetCaller } from '../boards/get-caller.ts';
 import type { AppendResult, Ingest } from '../ingest/ingest.ts';
 import type { NewestAt } from '../ingest/newest-at.ts';
 import type { ReadingsQuota } from '../ingest/readings-quota.ts';
@@ -20,8 +20,7 @@ export interface AppendReadingsOptions {
   signs: SignsOfLife;
   settings: Settings;
   quota: Pick<ReadingsQuota, 'check' | 'count'>;
-  /** Throws when the calling session may not speak for its board. */
-  getCaller: (caller: Caller) => Promise<BoardEntry>;
+  getCaller: GetCaller;
 }
 
 export function createAppendReadings(options: AppendReadingsOptions) {
@@ -48,28 +47,5 @@ export function createAppendReadings(options: AppendReadingsOptions) {
     // After the answer is on its way: listeners never slow an acknowledgement.
     setImmediate(tell, board, batch, result);
     return { ackedSeq: result.ackedSeq, batchIntervalMs: options.settings.batchIntervalMs(board.uuid) };
-  };
-}
-
-/**
- * The board of a calling session, which must be its live one or come before any hello. An old
- * session of a board, or one whose key was revoked, may linger at the router: it is not heard.
- */
-export function createGetCaller(
-  find: (boardUuid: string, options?: { fresh?: boolean }) => Promise<BoardEntry | undefined>,
-  cell: string,
-) {
-  const isOther = ({ live }: BoardEntry, caller: Caller) =>
-    live !== undefined && (live.wampSession !== caller.wampSession || live.cell !== cell);
-
-  return async (caller: Caller): Promise<BoardEntry> => {
-    let board = await find(caller.authid);
-    if (!board || board.status === 'revoked' || isOther(board, caller))
-      board = await find(caller.authid, { fresh: true });
-    if (!board) throw new AppError('board-not-found', 'this board does not exist');
-    if (board.status === 'revoked') throw new AppError('board-revoked', 'this board is revoked');
-    if (isOther(board, caller))
-      throw new AppError('not-authorized', 'another session of this board is the live one');
-    return board;
   };
 }

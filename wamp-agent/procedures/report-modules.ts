@@ -10,15 +10,14 @@ import { AppError } from '../../common/runtime/app-error.ts';
 import { type ModulesAnswer, type ModulesRequest, moduleLimits } from '../../common/wamp/modules.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import { createAttemptLimit } from '../auth/attempt-limit.ts';
-import type { BoardEntry } from '../boards/directory.ts';
+import type { GetCaller } from '../boards/get-caller.ts';
 import type { Metrics } from '../metrics.ts';
 import { findDecisions, trimSources, updateCounts, upsertSources } from '../modules/report-queries.ts';
 import { type TakenIn, takeIn } from '../modules/take-in.ts';
 
 export interface ReportModulesOptions {
   database: Database;
-  /** Throws when the calling session may not speak for its board. */
-  getCaller: (caller: Caller) => Promise<BoardEntry>;
+  getCaller: GetCaller;
   metrics: Pick<Metrics, 'moduleReports' | 'modulesFound'>;
 }
 
