@@ -9,7 +9,7 @@ import { messageOf } from '../common/runtime/app-error.ts';
 import { type DataSourceType, dataSourceTypes } from '../deploy/grafana/dashboard.ts';
 import { groupByKind } from '../deploy/grafana/kinds.ts';
 import { createProvisioning, dashboardPrefix } from '../deploy/grafana/provisioning.ts';
-import { readModules, readTenant } from '../deploy/grafana/read-modules.ts';
+import { readModules, readTenant } from './grafana/read-modules.ts';
 import { createApiClient } from './stack/api-client.ts';
 
 /** sysexits.h: used wrongly. */

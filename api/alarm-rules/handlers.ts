@@ -1,6 +1,7 @@
 /** Rules that raise alarms. The conductor evaluates them. */
 import type { EntityManager } from 'typeorm';
-import { type AlarmRuleRow, beginRuleChange, endRuleChange } from '../../common/db/queries/alarm-rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
+import { beginRuleChange, endRuleChange } from '../../common/db/queries/alarm-rules.ts';
 import { tenantForCreation, visibleTenants } from '../access.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -91,7 +92,8 @@ export function createAlarmRuleHandlers({ database }: ApiDeps): HandlersOf<RuleO
         // What was laid over another version than this would undo that one's change.
         requireVersion(row.version, current.version);
         await holdItsFleet(manager, access.tenantId, values);
-        await updateRuleRow(manager, access.id, values, { isNew: changesWatch(current, values) });
+        const revision = current.revision + (changesWatch(current, values) ? 1 : 0);
+        await updateRuleRow(manager, access.id, values, { revision });
         await endRuleChange(manager, access.tenantId);
         await auditRule(manager, request, current, {
           fields: Object.keys(fields),

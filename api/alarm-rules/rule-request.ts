@@ -6,7 +6,7 @@ import {
   conditionKinds,
 } from '../../common/alarms/rules.ts';
 import { checkStreamPattern } from '../../common/alarms/stream-pattern.ts';
-import type { AlarmRuleRow } from '../../common/db/queries/alarm-rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
 import type { Schemas } from '../http/operation.ts';
 import { atPointer, fault, kwargsBytes } from '../operations/operation-request.ts';
 

@@ -2,15 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import { alarmLimits } from '../../common/alarms/rules.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
 import {
-  type AlarmRuleRow,
   alarmRuleColumns,
   type RawAlarmRuleRow,
   toAlarmRuleRow,
 } from '../../common/db/queries/alarm-rules.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { refuseDuplicate } from '../http/name-taken.ts';
 import type { PageRequest } from '../http/paging.ts';
+import { insertRow, updateRow } from '../http/versioned-rows.ts';
 import type { RuleValues } from './rule-request.ts';
 
 function toColumns(values: RuleValues): Record<string, unknown> {
@@ -79,33 +79,16 @@ export async function insertRule(
 ): Promise<string> {
   const id = randomUUID();
   const columns = { id, tenant_id: tenantId, created_by: createdBy, ...toColumns(values) };
-  const names = Object.keys(columns);
-  await refuseDuplicate('uq_alarm_rules_name', '/name', () =>
-    manager.query(
-      `INSERT INTO alarm_rules (${names.join(', ')}, created_at, updated_at)
-       VALUES (${names.map(() => '?').join(', ')}, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-      Object.values(columns),
-    ),
-  );
+  await insertRow(manager, 'alarm_rules', columns);
   return id;
 }
 
-/** @param isNew the watch begins anew */
+/** @param revision another one: the watch begins anew */
 export async function updateRuleRow(
   manager: EntityManager,
   id: string,
   values: RuleValues,
-  { isNew }: { isNew: boolean },
+  { revision }: Pick<AlarmRuleRow, 'revision'>,
 ): Promise<void> {
-  const columns = toColumns(values);
-  await refuseDuplicate('uq_alarm_rules_name', '/name', () =>
-    manager.query(
-      `UPDATE alarm_rules SET ${Object.keys(columns)
-        .map((name) => `${name} = ?, `)
-        .join(
-          '',
-        )} revision = revision + ?, version = version + 1, updated_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-      [...Object.values(columns), isNew ? 1 : 0, id],
-    ),
-  );
+  await updateRow(manager, 'alarm_rules', { id }, { ...toColumns(values), revision });
 }

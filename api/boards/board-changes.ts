@@ -6,8 +6,8 @@ import { appendEvents } from '../../common/db/queries/events.ts';
 import { endSessions } from '../../common/db/queries/presence.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { createEnrolmentCode, hashEnrolmentCode } from '../../common/runtime/enrolment-code.ts';
-import { refuseDuplicate } from '../http/name-taken.ts';
 import type { Schemas } from '../http/operation.ts';
+import { insertRow, updateRow } from '../http/versioned-rows.ts';
 
 const enrolmentCodeHours = 24;
 const extraBytes = 16_384;
@@ -43,15 +43,7 @@ export async function insertBoard(
   fields: BoardFields,
 ): Promise<string> {
   const uuid = randomUUID();
-  const now = new Date();
-  const columns = { uuid, tenant_id: tenantId, ...toColumns(fields), created_at: now, updated_at: now };
-  const names = Object.keys(columns);
-  await refuseDuplicate('uq_boards_name', '/name', () =>
-    manager.query(
-      `INSERT INTO boards (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})`,
-      Object.values(columns),
-    ),
-  );
+  await insertRow(manager, 'boards', { uuid, tenant_id: tenantId, ...toColumns(fields) });
   await insertLabels(manager, uuid, tenantId, fields.labels ?? {});
   return uuid;
 }
@@ -76,14 +68,7 @@ export async function updateBoardRow(
   board: { uuid: string; tenantId: string },
   fields: BoardFields,
 ): Promise<void> {
-  const columns = toColumns(fields);
-  const names = Object.keys(columns);
-  await refuseDuplicate('uq_boards_name', '/name', () =>
-    manager.query(
-      `UPDATE boards SET ${names.map((name) => `${name} = ?, `).join('')} version = version + 1, updated_at = ? WHERE uuid = ?`,
-      [...Object.values(columns), new Date(), board.uuid],
-    ),
-  );
+  await updateRow(manager, 'boards', { uuid: board.uuid }, toColumns(fields));
   if (fields.labels === undefined) return;
   await manager.query('DELETE FROM board_labels WHERE board_uuid = ?', [board.uuid]);
   await insertLabels(manager, board.uuid, board.tenantId, fields.labels);

@@ -4,9 +4,9 @@ import type { EntityManager } from 'typeorm';
 import { fleetCondition } from '../../common/db/queries/fleet-boards.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isUuid } from '../../common/runtime/guards.ts';
-import { refuseDuplicate } from '../http/name-taken.ts';
 import type { Schemas } from '../http/operation.ts';
 import type { PageRequest } from '../http/paging.ts';
+import { insertRow, updateRow } from '../http/versioned-rows.ts';
 
 export interface FleetRow {
   id: string;
@@ -84,14 +84,9 @@ export async function insertFleet(
   },
 ): Promise<string> {
   const id = randomUUID();
-  const now = new Date();
-  await refuseDuplicate('uq_fleets_name', '/name', () =>
-    manager.query(
-      `INSERT INTO fleets (id, tenant_id, name, description, selector, created_by, created_at, updated_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      [id, fleet.tenantId, fleet.name, fleet.description, fleet.selector, fleet.createdBy, now, now],
-    ),
-  );
+  const { tenantId, name, description, selector, createdBy } = fleet;
+  const columns = { id, tenant_id: tenantId, name, description, selector, created_by: createdBy };
+  await insertRow(manager, 'fleets', columns);
   return id;
 }
 
@@ -100,13 +95,7 @@ export async function updateFleetRow(
   id: string,
   changes: { name?: string; description?: string | null; selector?: string | null },
 ): Promise<void> {
-  const names = Object.keys(changes);
-  await refuseDuplicate('uq_fleets_name', '/name', () =>
-    manager.query(
-      `UPDATE fleets SET ${names.map((name) => `${name} = ?, `).join('')} version = version + 1, updated_at = ? WHERE id = ?`,
-      [...Object.values(changes), new Date(), id],
-    ),
-  );
+  await updateRow(manager, 'fleets', { id }, changes);
 }
 
 const boardsPerStatement = 1000;

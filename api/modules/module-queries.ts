@@ -1,43 +1,19 @@
 /** Modules and sources in the database; each function is one step of a transaction. */
 import type { EntityManager } from 'typeorm';
-import type { ModuleOrigin } from '../../common/db/entities/modules.ts';
+import type { BoardModule, BoardSource } from '../../common/db/entities/modules.ts';
+import { differenceOf } from '../../common/db/queries/flow.ts';
 import { countDevices } from '../../common/db/queries/modules.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { type ModuleState, moduleLimits, moduleNamePattern } from '../../common/wamp/modules.ts';
 import type { Schemas } from '../http/operation.ts';
 import type { PageRequest } from '../http/paging.ts';
+import { updateRow } from '../http/versioned-rows.ts';
 
-type Count = number | string;
-
-export interface ModuleRow {
+export interface ModuleRow extends Omit<BoardModule, 'boardUuid' | 'tenantId' | 'countResets'> {
   board: string;
   boardName: string;
   tenant: string;
-  name: string;
-  origin: ModuleOrigin;
-  state: ModuleState;
-  boardState: ModuleState | null;
-  kind: string | null;
-  description: string | null;
-  source: string | null;
-  received: Count;
-  duplicate: Count;
-  missed: Count;
-  late: Count;
-  restarted: Count;
-  badMac: Count;
-  refused: Count;
-  lastSeq: Count | null;
-  countedSince: Date | null;
   resets: number;
-  firstSeenAt: Date | null;
-  lastSeenAt: Date | null;
-  reportedAt: Date | null;
-  decidedBy: string | null;
-  decidedAt: Date | null;
-  version: number;
-  createdAt: Date;
-  updatedAt: Date;
 }
 
 const select = `SELECT m.board_uuid AS board, b.name AS boardName, m.tenant_id AS tenant, m.name, m.origin, m.state,
@@ -67,14 +43,14 @@ function toModule(row: ModuleRow, streams: number): Schemas['Module'] {
     ...rest,
     streams,
     sequence: {
-      received: Number(received),
-      duplicate: Number(duplicate),
-      missed: Number(missed),
-      late: Number(late),
-      restarted: Number(restarted),
-      badMac: Number(badMac),
-      refused: Number(refused),
-      lastSeq: lastSeq === null ? null : Number(lastSeq),
+      received,
+      duplicate,
+      missed,
+      late,
+      restarted,
+      badMac,
+      refused,
+      lastSeq,
       countedSince: maybeTime(countedSince),
       resets,
     },
@@ -134,7 +110,7 @@ export async function toModules(
     `SELECT board_uuid AS board, SUBSTRING_INDEX(name, '/', 1) AS module, COUNT(*) AS n FROM streams
      WHERE board_uuid IN (?) GROUP BY 1, 2`,
     [[...new Set(rows.map((row) => row.board))]],
-  )) as { board: string; module: string; n: Count }[];
+  )) as { board: string; module: string; n: number | string }[];
   const streams = new Map(counts.map((each) => [`${each.board} ${each.module}`, Number(each.n)]));
   return rows.map((row) => toModule(row, streams.get(`${row.board} ${row.name}`) ?? 0));
 }
@@ -157,15 +133,10 @@ export async function getModuleRow(
   return row;
 }
 
-export interface NewModule {
-  boardUuid: string;
-  tenantId: string;
-  name: string;
-  description: string | null;
-  kind: string | null;
-  state: ModuleState;
-  decidedBy: string;
-}
+export type NewModule = Pick<
+  BoardModule,
+  'boardUuid' | 'tenantId' | 'name' | 'description' | 'kind' | 'state'
+> & { decidedBy: string };
 
 /** Below the lock of its board. Throws AppError `name-taken` or `quota-exceeded`. */
 export async function insertModule(manager: EntityManager, module: NewModule): Promise<void> {
@@ -211,21 +182,10 @@ export async function updateModuleRow(
   { board, name }: Pick<ModuleRow, 'board' | 'name'>,
   values: ModuleColumns,
 ): Promise<void> {
-  await manager.query(
-    `UPDATE modules SET ${Object.keys(values)
-      .map((column) => `${column} = ?, `)
-      .join('')} version = version + 1, updated_at = UTC_TIMESTAMP(3) WHERE board_uuid = ? AND name = ?`,
-    [...Object.values(values), board, name],
-  );
+  await updateRow(manager, 'modules', { board_uuid: board, name }, values);
 }
 
-interface SourceRow extends Record<'received' | 'stored' | 'duplicate' | 'rejected' | 'waiting', Count> {
-  name: string;
-  kind: string;
-  fault: string | null;
-  resets: number;
-  reportedAt: Date;
-}
+type SourceRow = Omit<BoardSource, 'boardUuid' | 'countResets'> & { resets: number };
 
 /** By name; there are few. */
 export async function listSources(manager: EntityManager, boardUuid: string): Promise<Schemas['Source'][]> {
@@ -235,15 +195,9 @@ export async function listSources(manager: EntityManager, boardUuid: string): Pr
      FROM board_sources WHERE board_uuid = ? ORDER BY name LIMIT ?`,
     [boardUuid, 2 * moduleLimits.sources],
   )) as SourceRow[];
-  return rows.map((row) => {
-    const counts = {
-      received: Number(row.received),
-      stored: Number(row.stored),
-      duplicate: Number(row.duplicate),
-      rejected: Number(row.rejected),
-      waiting: Number(row.waiting),
-    };
-    const balanced = counts.received === counts.stored + counts.duplicate + counts.rejected + counts.waiting;
-    return { ...row, ...counts, balanced, reportedAt: row.reportedAt.toISOString() };
-  });
+  return rows.map((row) => ({
+    ...row,
+    balanced: differenceOf(row) === 0,
+    reportedAt: row.reportedAt.toISOString(),
+  }));
 }

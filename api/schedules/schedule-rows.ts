@@ -8,9 +8,9 @@ import {
   toScheduleRow,
 } from '../../common/db/queries/schedule-rows.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { refuseDuplicate } from '../http/name-taken.ts';
 import type { Schemas } from '../http/operation.ts';
 import { cursorTime, type PageRequest } from '../http/paging.ts';
+import { insertRow, updateRow } from '../http/versioned-rows.ts';
 
 /** What a client decides on, and what follows from it. */
 export type ScheduleValues = Pick<
@@ -71,14 +71,7 @@ export async function insertSchedule(
 ): Promise<string> {
   const id = randomUUID();
   const columns = { id, tenant_id: tenantId, created_by: createdBy, ...toColumns(values) };
-  const names = Object.keys(columns);
-  await refuseDuplicate('uq_schedules_name', '/name', () =>
-    manager.query(
-      `INSERT INTO schedules (${names.join(', ')}, created_at, updated_at)
-       VALUES (${names.map(() => '?').join(', ')}, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-      Object.values(columns),
-    ),
-  );
+  await insertRow(manager, 'schedules', columns);
   return id;
 }
 
@@ -87,15 +80,7 @@ export async function updateScheduleRow(
   id: string,
   values: ScheduleValues,
 ): Promise<void> {
-  const columns = toColumns(values);
-  await refuseDuplicate('uq_schedules_name', '/name', () =>
-    manager.query(
-      `UPDATE schedules SET ${Object.keys(columns)
-        .map((name) => `${name} = ?, `)
-        .join('')} version = version + 1, updated_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-      [...Object.values(columns), id],
-    ),
-  );
+  await updateRow(manager, 'schedules', { id }, toColumns(values));
 }
 
 /** The fleet cannot be deleted before the transaction has ended. Throws AppError `not-found`. */

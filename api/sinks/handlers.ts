@@ -21,18 +21,11 @@ import type { ApiDeps } from '../deps.ts';
 import { createOnce } from '../http/idempotency.ts';
 import type { ApiRequest, HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
+import { insertRow, updateRow } from '../http/versioned-rows.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
 import { createLetterHandlers } from './letter-handlers.ts';
 import { auditSink, findSink, type OneSink } from './one-sink.ts';
-import {
-  insertSink,
-  listSinkRows,
-  readSinkRow,
-  requireRoom,
-  type SinkRow,
-  toSink,
-  updateSinkRow,
-} from './sink-rows.ts';
+import { clearLetters, listSinkRows, readSinkRow, requireRoom, type SinkRow, toSink } from './sink-rows.ts';
 
 type SinkOperations = 'listSinks' | 'createSink' | OneSink;
 
@@ -74,7 +67,7 @@ export function createSinkHandlers(
       const before = await readSinkRow(manager, id, { lock: true });
       if (before.state === state) return before;
       const fresh = state === 'active' ? { failing_since: null, retry_at: null } : {};
-      await updateSinkRow(manager, id, { state, state_reason: null, ...fresh });
+      await updateRow(manager, 'sinks', { id }, { state, state_reason: null, ...fresh });
       await auditSink(manager, request, before, { state });
       return readSinkRow(manager, id);
     });
@@ -104,7 +97,7 @@ export function createSinkHandlers(
         const id = randomUUID();
         await requireRoom(manager, tenantId);
         await addConsumer(manager, { id, tenantId, kind: 'sink' });
-        await insertSink(manager, {
+        await insertRow(manager, 'sinks', {
           id,
           tenant_id: tenantId,
           name,
@@ -169,7 +162,7 @@ export function createSinkHandlers(
         requireVersion(expected, current.version);
         // What was laid over another version than this would undo that one's change.
         requireVersion(before.version, current.version);
-        await updateSinkRow(manager, before.id, values);
+        await updateRow(manager, 'sinks', { id: before.id }, values);
         await auditSink(manager, request, current, {
           fields: Object.keys(request.body).filter((field) => field !== 'version'),
         });
@@ -180,8 +173,9 @@ export function createSinkHandlers(
     },
 
     async deleteSink(request) {
+      const { id } = await database.read((manager) => findSink(manager, request));
+      await clearLetters(database, id);
       await database.transaction(async (manager) => {
-        const { id } = await findSink(manager, request);
         const row = await readSinkRow(manager, id, { lock: true });
         await manager.query('DELETE FROM sinks WHERE id = ?', [id]);
         await removeConsumer(manager, id);

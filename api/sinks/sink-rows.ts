@@ -1,43 +1,20 @@
 /** Sinks and their dead letters in the database; each function is one step of a transaction. */
 import type { EntityManager } from 'typeorm';
+import type { Database } from '../../common/db/database.ts';
+import type { ReadingConsumer } from '../../common/db/entities/outbox.ts';
+import type { SinkDeadLetter, StoredSink } from '../../common/db/entities/sinks.ts';
 import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { findStandings, noStanding, type OutboxStanding } from '../../common/db/queries/outbox.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import type { JsonObject } from '../../common/runtime/guards.ts';
-import { type SinkKind, sinkLimits } from '../../common/sinks/settings.ts';
-import { refuseDuplicate } from '../http/name-taken.ts';
+import { sinkLimits } from '../../common/sinks/settings.ts';
 import type { Schemas } from '../http/operation.ts';
 import type { PageRequest } from '../http/paging.ts';
 
-export interface SinkRow {
-  id: string;
+export interface SinkRow
+  extends Omit<StoredSink, 'tenantId' | 'secrets'>,
+    Pick<ReadingConsumer, 'taken' | 'lost' | 'lostAt'> {
   tenant: string;
-  name: string;
-  kind: SinkKind;
-  settings: JsonObject;
-  filter: JsonObject;
   hasSecrets: number;
-  batchSize: number;
-  maxAgeMs: number;
-  state: 'active' | 'paused' | 'disabled';
-  stateReason: string | null;
-  delivered: number | string;
-  rejected: number | string;
-  skipped: number | string;
-  duplicate: number | string;
-  droppedLetters: number | string;
-  taken: number | string;
-  lost: number | string;
-  lostAt: Date | null;
-  failingSince: Date | null;
-  retryAt: Date | null;
-  lastError: string | null;
-  lastErrorAt: Date | null;
-  lastDeliveredAt: Date | null;
-  createdBy: string;
-  version: number;
-  createdAt: Date;
-  updatedAt: Date;
   standing: OutboxStanding;
 }
 
@@ -97,39 +74,28 @@ const time = (value: Date | null) => value?.toISOString() ?? null;
 
 /** `received = delivered + rejected + skipped + lost + waiting`. */
 export function toSink(row: SinkRow): Schemas['Sink'] {
-  const { waiting, lagSeconds } = row.standing;
+  const { standing, taken, delivered, rejected, skipped, lost, duplicate, droppedLetters, ...rest } = row;
+  const { waiting, lagSeconds } = standing;
   return {
-    id: row.id,
-    tenant: row.tenant,
-    name: row.name,
-    kind: row.kind,
-    settings: row.settings,
-    filter: row.filter,
-    hasSecrets: Number(row.hasSecrets) === 1,
-    batchSize: row.batchSize,
-    maxAgeMs: row.maxAgeMs,
-    state: row.state,
-    stateReason: row.stateReason,
+    ...rest,
+    hasSecrets: row.hasSecrets === 1,
     flow: flowOf(row),
     counts: {
-      received: Number(row.taken) + waiting,
-      delivered: Number(row.delivered),
-      rejected: Number(row.rejected),
-      skipped: Number(row.skipped),
-      lost: Number(row.lost),
+      received: taken + waiting,
+      delivered,
+      rejected,
+      skipped,
+      lost,
       waiting,
-      duplicate: Number(row.duplicate),
-      droppedDeadLetters: Number(row.droppedLetters),
+      duplicate,
+      droppedDeadLetters: droppedLetters,
     },
     lagSeconds: waiting === 0 ? 0 : Math.round(lagSeconds * 1000) / 1000,
     failingSince: time(row.failingSince),
     retryAt: time(row.retryAt),
-    lastError: row.lastError,
     lastErrorAt: time(row.lastErrorAt),
     lastDeliveredAt: time(row.lastDeliveredAt),
     lostAt: time(row.lostAt),
-    createdBy: row.createdBy,
-    version: row.version,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };
@@ -155,39 +121,7 @@ export async function requireRoom(manager: EntityManager, tenantId: string): Pro
     });
 }
 
-export async function insertSink(manager: EntityManager, values: Record<string, unknown>): Promise<void> {
-  const names = Object.keys(values);
-  await refuseDuplicate('uq_sinks_name', '/name', () =>
-    manager.query(
-      `INSERT INTO sinks (${names.join(', ')}, created_at, updated_at)
-       VALUES (${names.map(() => '?').join(', ')}, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-      Object.values(values),
-    ),
-  );
-}
-
-export async function updateSinkRow(
-  manager: EntityManager,
-  id: string,
-  values: Record<string, unknown>,
-): Promise<void> {
-  await refuseDuplicate('uq_sinks_name', '/name', () =>
-    manager.query(
-      `UPDATE sinks SET ${Object.keys(values)
-        .map((name) => `${name} = ?, `)
-        .join('')} version = version + 1, updated_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-      [...Object.values(values), id],
-    ),
-  );
-}
-
-export interface LetterRow {
-  id: number | string;
-  kind: string;
-  reason: string;
-  point: JsonObject;
-  createdAt: Date;
-}
+export type LetterRow = Omit<SinkDeadLetter, 'sinkId'>;
 
 export function toLetter(row: LetterRow): Schemas['SinkDeadLetter'] {
   return {
@@ -212,6 +146,9 @@ export async function listLetterRows(
   );
 }
 
+/** A transaction stays under as many rows. */
+const lettersAtOnce = 5000;
+
 /** @param upTo an id; undefined = all. Answers with their number. */
 export async function replayLetters(
   manager: EntityManager,
@@ -220,10 +157,23 @@ export async function replayLetters(
 ): Promise<number> {
   const { affectedRows } = (await manager.query(
     `UPDATE sink_dead_letters SET kind = 'replay' WHERE sink_id = ? AND kind = 'rejected' AND id <= ?
-     ORDER BY id LIMIT 5000`,
-    [sinkId, upTo ?? Number.MAX_SAFE_INTEGER],
+     ORDER BY id LIMIT ?`,
+    [sinkId, upTo ?? Number.MAX_SAFE_INTEGER, lettersAtOnce],
   )) as { affectedRows: number };
   return affectedRows;
+}
+
+/** For a sink that is being deleted: what is left goes with it. It may be done again. */
+export async function clearLetters(database: Database, sinkId: string): Promise<void> {
+  for (let deleted = lettersAtOnce; deleted === lettersAtOnce; ) {
+    const result = await database.transaction<{ affectedRows: number }>((manager) =>
+      manager.query('DELETE FROM sink_dead_letters WHERE sink_id = ? ORDER BY id LIMIT ?', [
+        sinkId,
+        lettersAtOnce,
+      ]),
+    );
+    deleted = result.affectedRows;
+  }
 }
 
 export async function dropLetters(
@@ -232,8 +182,8 @@ export async function dropLetters(
   upTo: string | undefined,
 ): Promise<number> {
   const { affectedRows } = (await manager.query(
-    `DELETE FROM sink_dead_letters WHERE sink_id = ? AND kind = 'rejected' AND id <= ? ORDER BY id LIMIT 5000`,
-    [sinkId, upTo ?? Number.MAX_SAFE_INTEGER],
+    `DELETE FROM sink_dead_letters WHERE sink_id = ? AND kind = 'rejected' AND id <= ? ORDER BY id LIMIT ?`,
+    [sinkId, upTo ?? Number.MAX_SAFE_INTEGER, lettersAtOnce],
   )) as { affectedRows: number };
   return affectedRows;
 }

@@ -6,9 +6,9 @@ import type { WebhookPayload } from '../../common/db/queries/webhook-rows.ts';
 import { webhookRetryHours } from '../../common/db/queries/webhook-rows.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isUuid, type JsonObject } from '../../common/runtime/guards.ts';
-import { refuseDuplicate } from '../http/name-taken.ts';
 import type { Schemas } from '../http/operation.ts';
 import type { PageRequest } from '../http/paging.ts';
+import { insertRow, updateRow } from '../http/versioned-rows.ts';
 
 export interface WebhookRow {
   id: string;
@@ -79,13 +79,17 @@ export async function insertWebhook(
     createdBy: string;
   },
 ): Promise<void> {
-  await refuseDuplicate('uq_webhooks_name', '/name', () =>
-    manager.query(
-      `INSERT INTO webhooks (id, tenant_id, name, url, types, secret, state, created_by, created_at, updated_at)
-       VALUES (?, ?, ?, ?, ?, ?, 'active', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`,
-      [row.id, row.tenantId, row.name, row.url, JSON.stringify(row.types), row.secret, row.createdBy],
-    ),
-  );
+  const { id, tenantId, name, url, types, secret, createdBy } = row;
+  await insertRow(manager, 'webhooks', {
+    id,
+    tenant_id: tenantId,
+    name,
+    url,
+    types: JSON.stringify(types),
+    secret,
+    state: 'active',
+    created_by: createdBy,
+  });
 }
 
 export const maxWebhooks = 50;
@@ -147,14 +151,7 @@ export async function updateWebhookRow(
   id: string,
   values: WebhookColumns,
 ): Promise<void> {
-  await refuseDuplicate('uq_webhooks_name', '/name', () =>
-    manager.query(
-      `UPDATE webhooks SET ${Object.keys(values)
-        .map((name) => `${name} = ?, `)
-        .join('')} version = version + 1, updated_at = UTC_TIMESTAMP(3) WHERE id = ?`,
-      [...Object.values(values), id],
-    ),
-  );
+  await updateRow(manager, 'webhooks', { id }, values);
 }
 
 export interface DeliveryRow {

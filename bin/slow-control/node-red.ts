@@ -15,7 +15,7 @@ export interface NodeRedOptions {
 }
 
 /** Ids in examples/slow-control/node-red-flows.json. */
-export const flowIds = { tab: 'slow-control', server: 'slow-control-server' } as const;
+const flowIds = { tab: 'slow-control', server: 'slow-control-server' } as const;
 
 export function createEditorPart({ home, ...options }: NodeRedOptions): Promise<Part> {
   return createNodeRedPart({

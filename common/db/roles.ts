@@ -1,7 +1,6 @@
 /** Roles in a tenant keep IoTronic's names; `admin` is the installation's own. */
 export const tenantRoles = ['admin_iot_project', 'manager_iot_project', 'user_iot'] as const;
 export type TenantRole = (typeof tenantRoles)[number];
-export type InstallationRole = 'admin';
 
 export function isTenantRole(value: unknown): value is TenantRole {
   return tenantRoles.some((role) => role === value);

@@ -1,6 +1,7 @@
 /** Where readings flow on to, and what was refused there. */
 import { EntitySchema } from 'typeorm';
 import type { JsonObject } from '../../runtime/guards.ts';
+import type { SinkKind } from '../../sinks/settings.ts';
 import { ascii, big, json, nullable, text, time, uuid, whole } from './columns.ts';
 import { goesWith, ofTenant } from './foreign-keys.ts';
 
@@ -8,15 +9,14 @@ export interface StoredSink {
   id: string;
   tenantId: string;
   name: string;
-  kind: string;
+  kind: SinkKind;
   settings: JsonObject;
   /** JSON, encrypted. */
   secrets: Buffer | null;
   filter: JsonObject;
   batchSize: number;
   maxAgeMs: number;
-  /** active, paused, disabled. */
-  state: string;
+  state: 'active' | 'paused' | 'disabled';
   stateReason: string | null;
   delivered: number;
   rejected: number;

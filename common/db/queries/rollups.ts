@@ -85,23 +85,8 @@ export async function storeRollups(
     ]);
 }
 
-/**
- * Rolls every hour of one stream in [fromAt, toAt), both on the hour; marks are left alone. At most
- * 72 hours a call keep the transaction under 5,000 rows.
- */
-export async function rollHours(
-  manager: EntityManager,
-  streamId: number,
-  fromAt: number,
-  toAt: number,
-): Promise<number> {
-  const rollups = withHours(await aggregateMinutes(manager, [{ streamId, fromAt, toAt }]));
-  await upsertRollups(manager, rollups);
-  return rollups.length;
-}
-
 /** Deletes rollups in [fromAt, toAt), at most `limit` rows of each level; answers how many went. */
-export async function deleteRollups(
+async function deleteRollups(
   manager: EntityManager,
   streamId: number,
   fromAt: number,

@@ -1,9 +1,10 @@
 /** The modules of a tenant with what they measure, read over the HTTP API like anybody's. */
-import type { ApiClient } from '../../bin/stack/api-client.ts';
+
 import { asArray, asObject, asOneOf, asString, type JsonObject } from '../../common/runtime/guards.ts';
 import { readingTypes } from '../../common/wamp/readings.ts';
-import type { GrafanaTenant } from './dashboard.ts';
-import type { SeenModule } from './kinds.ts';
+import type { GrafanaTenant } from '../../deploy/grafana/dashboard.ts';
+import type { SeenModule } from '../../deploy/grafana/kinds.ts';
+import type { ApiClient } from '../stack/api-client.ts';
 
 /** @param reference id, name or slug */
 export async function readTenant(api: ApiClient, reference: string): Promise<GrafanaTenant> {
