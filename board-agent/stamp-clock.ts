@@ -36,5 +36,5 @@ export function createStampClock(
     return isWrong ? serverNow : hostNow;
   }
 
-  return { now, monotonicMs: host.monotonicMs, after: host.after };
+  return { ...host, now };
 }
