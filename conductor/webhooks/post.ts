@@ -2,11 +2,12 @@
  * One request of a webhook. It goes to an address that was looked at just before, follows no redirect,
  * ends within its time whatever the receiver does, and reads a little of the answer at the most.
  */
-import { type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
+import { type Agent, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { AppError, messageOf } from '../../common/runtime/app-error.ts';
 import { type Address, parseWebhookUrl, resolveWebhook } from '../../common/webhooks/addresses.ts';
+import type { KeptConnection } from './kept-connection.ts';
 
 export interface WebhookPost {
   url: string;
@@ -15,6 +16,8 @@ export interface WebhookPost {
   allowPrivate: boolean;
   timeoutMs: number;
   signal: AbortSignal;
+  /** Used again where that is possible; left out, the request has a connection of its own. */
+  connection?: KeptConnection;
 }
 
 export interface PostOutcome {
@@ -23,6 +26,8 @@ export interface PostOutcome {
   status: number | null;
   /** null = it was taken. */
   error: string | null;
+  /** All of it went out, though there was no answer: it may have been taken. */
+  isSent?: boolean;
   /** What the answer asked for by `Retry-After`. */
   retryAfterMs?: number;
 }
@@ -33,11 +38,15 @@ const shownAnswer = 150;
 /** Never throws. */
 export async function post(options: WebhookPost): Promise<PostOutcome> {
   const end = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs)]);
+  const progress = { isSent: false };
   try {
     const url = parseWebhookUrl(options.url);
     const addresses = await resolveWebhook(url, options);
     end.throwIfAborted();
-    const response = await send(url, addresses, options, end);
+    // A connection that was kept may have been given up by the receiver at this very moment.
+    const attempt = () => send(url, addresses, options, end, progress);
+    const response = (await attempt()) ?? (await attempt());
+    if (!response) throw new Error('the connection was closed');
     const status = response.statusCode ?? 0;
     const said = await beginning(response, end);
     if (status >= 200 && status < 300) return { ok: true, status, error: null };
@@ -49,30 +58,39 @@ export async function post(options: WebhookPost): Promise<PostOutcome> {
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     };
   } catch (error) {
-    return { ok: false, status: null, error: reasonOf(error, options, end) };
+    return { ok: false, status: null, error: reasonOf(error, options, end), isSent: progress.isSent };
   }
 }
 
+/** Undefined when the connection was a kept one that turned out to be closed. */
 function send(
   url: URL,
   addresses: readonly Address[],
-  { headers, body }: WebhookPost,
+  { headers, body, connection }: WebhookPost,
   signal: AbortSignal,
-): Promise<IncomingMessage> {
+  progress: { isSent: boolean },
+): Promise<IncomingMessage | undefined> {
+  const agent: Agent | false = connection ? connection.agentFor(url, addresses) : false;
   const settings: RequestOptions = {
     method: 'POST',
     headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
     // No address is asked for again: these are the ones that were looked at.
     lookup: createLookup(addresses),
-    // A connection of its own: one that was kept may have been given up by the receiver.
-    agent: false,
+    agent,
     signal,
   };
   return new Promise((resolve, reject) => {
     const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, settings);
     request.on('response', resolve);
+    request.on('finish', () => {
+      progress.isSent = true;
+    });
     // Also after the answer began; who reads that sees it by itself.
-    request.on('error', reject);
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      const isClosed = error.code === 'ECONNRESET' || error.code === 'EPIPE';
+      if (isClosed && request.reusedSocket && !signal.aborted) resolve(undefined);
+      else reject(error);
+    });
     request.end(body);
   });
 }
