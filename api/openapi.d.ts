@@ -720,7 +720,7 @@ export interface paths {
         head?: never;
         /**
          * Change a sink
-         * @description Settings, secrets and filter are replaced as a whole; the kind stays.
+         * @description Settings, secrets and filter are replaced as a whole; the kind stays. Where `settings.url` leads to another host, secrets must be given again.
          */
         patch: operations["updateSink"];
         trace?: never;

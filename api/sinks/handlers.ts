@@ -4,6 +4,7 @@ import type { EntityManager } from 'typeorm';
 import { addConsumer, removeConsumer } from '../../common/db/queries/outbox.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
+import { openSinkSecrets, type SinkSecrets, sealSinkSecrets } from '../../common/sinks/secrets.ts';
 import {
   parseSinkFilter,
   parseSinkSecrets,
@@ -14,7 +15,6 @@ import {
 } from '../../common/sinks/settings.ts';
 import type { WakeClient } from '../../common/wake/wake-client.ts';
 import { resolveWebhook } from '../../common/webhooks/addresses.ts';
-import { openSecret, sealSecret } from '../../common/webhooks/secrets.ts';
 import { tenantForCreation, visibleTenants } from '../access.ts';
 import { auditChange, creatorOf } from '../audit/audit.ts';
 import type { ApiDeps } from '../deps.ts';
@@ -23,6 +23,7 @@ import type { ApiRequest, HandlersOf } from '../http/operation.ts';
 import { pageRequest, toPage } from '../http/paging.ts';
 import { insertRow, updateRow } from '../http/versioned-rows.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
+import { atPointer, fault } from '../operations/operation-request.ts';
 import { createLetterHandlers } from './letter-handlers.ts';
 import { auditSink, findSink, type OneSink } from './one-sink.ts';
 import { clearLetters, listSinkRows, readSinkRow, requireRoom, type SinkRow, toSink } from './sink-rows.ts';
@@ -38,25 +39,23 @@ export function createSinkHandlers(
   const { database, config } = deps;
   const { key, allowPrivate } = config.sinks;
 
-  /** Outside of transactions: a name may take long to be found. Throws AppError naming `url`. */
+  /** Outside of transactions: a name may take long to be found. Throws AppError naming `settings.url`. */
   async function checkUrl(kind: SinkKind, settings: object): Promise<void> {
     const url = urlOf(kind, settings as JsonObject);
-    if (url) await resolveWebhook(url, { allowPrivate });
-  }
-
-  async function readSecrets(manager: EntityManager, id: string): Promise<unknown> {
-    const [row] = (await manager.query('SELECT secrets FROM sinks WHERE id = ?', [id])) as {
-      secrets: Buffer | null;
-    }[];
-    if (!row?.secrets) return {};
     try {
-      return JSON.parse(openSecret(key, id, row.secrets));
+      if (url) await resolveWebhook(url, { allowPrivate });
     } catch (cause) {
-      throw new AppError('conflict', 'its secrets cannot be read any more; give it new ones', { cause });
+      if (!(cause instanceof AppError)) throw cause;
+      throw fault('/settings/url', cause.message.replace(/^url /, ''));
     }
   }
 
-  const seal = (id: string, secrets: object) => sealSecret(key, id, JSON.stringify(secrets));
+  async function readSecrets(manager: EntityManager, id: string): Promise<SinkSecrets> {
+    const [row] = (await manager.query('SELECT secrets FROM sinks WHERE id = ?', [id])) as {
+      secrets: Buffer | null;
+    }[];
+    return openSinkSecrets(key, id, row?.secrets ?? null);
+  }
 
   async function move(
     request: ApiRequest<'pauseSink' | 'resumeSink'>,
@@ -88,9 +87,14 @@ export function createSinkHandlers(
 
     async createSink(request) {
       const { tenant, name, kind, batchSize, maxAgeMs } = request.body;
-      const settings = parseSinkSettings(kind, request.body.settings ?? {});
-      const secrets = parseSinkSecrets(kind, settings, request.body.secrets);
-      const filter = parseSinkFilter(request.body.filter);
+      const { settings, secrets, filter } = atPointer(() => {
+        const parsed = parseSinkSettings(kind, request.body.settings ?? {});
+        return {
+          settings: parsed,
+          secrets: parseSinkSecrets(kind, parsed, request.body.secrets),
+          filter: parseSinkFilter(request.body.filter),
+        };
+      });
       const tenantId = await database.read((manager) => tenantForCreation(manager, request, tenant));
       await checkUrl(kind, settings);
       return createOnce(database, request, async (manager) => {
@@ -103,7 +107,7 @@ export function createSinkHandlers(
           name,
           kind,
           settings: JSON.stringify(settings),
-          secrets: Object.keys(secrets).length > 0 ? seal(id, secrets) : null,
+          secrets: sealSinkSecrets(key, id, secrets),
           filter: JSON.stringify(filter),
           batch_size: batchSize ?? sinkDefaults.batchSize,
           max_age_ms: maxAgeMs ?? sinkDefaults.maxAgeMs,
@@ -137,20 +141,22 @@ export function createSinkHandlers(
       const { before, values } = await database.read(async (manager) => {
         const row = await readSinkRow(manager, (await findSink(manager, request)).id);
         const { kind } = row;
-        const settings = parseSinkSettings(kind, request.body.settings ?? row.settings);
+        const settings = atPointer(() => parseSinkSettings(kind, request.body.settings ?? row.settings));
         // Those that stay must fit the settings as well.
         const given = request.body.secrets;
         const needsSecrets = given !== undefined || request.body.settings !== undefined;
-        const secrets =
-          needsSecrets && parseSinkSecrets(kind, settings, given ?? (await readSecrets(manager, row.id)));
+        if (given === undefined && Number(row.hasSecrets) === 1 && leadsElsewhere(row, settings))
+          throw fault('/secrets', 'must be given again, because settings.url leads to another place');
+        const wanted = given ?? (needsSecrets ? await readSecrets(manager, row.id) : {});
+        const secrets = needsSecrets ? atPointer(() => parseSinkSecrets(kind, settings, wanted)) : {};
         const changed: Record<string, unknown> = {
           ...(name !== undefined && { name }),
           ...(batchSize !== undefined && { batch_size: batchSize }),
           ...(maxAgeMs !== undefined && { max_age_ms: maxAgeMs }),
           ...(request.body.settings !== undefined && { settings: JSON.stringify(settings) }),
-          ...(given !== undefined && { secrets: secrets ? seal(row.id, secrets) : null }),
+          ...(given !== undefined && { secrets: sealSinkSecrets(key, row.id, secrets) }),
           ...(request.body.filter !== undefined && {
-            filter: JSON.stringify(parseSinkFilter(request.body.filter)),
+            filter: JSON.stringify(atPointer(() => parseSinkFilter(request.body.filter))),
           }),
         };
         return { before: row, values: changed };
@@ -194,4 +200,12 @@ export function createSinkHandlers(
       return { status: 200, headers: versionTag(row.version), body: toSink(row) };
     },
   };
+}
+
+/** Whoever can point a sink at a server of his own must not get to know by it what is never shown. */
+function leadsElsewhere({ kind, settings }: SinkRow, changed: object): boolean {
+  // That one's only signs.
+  if (kind === 'webhook') return false;
+  const [before, after] = [urlOf(kind, settings), urlOf(kind, changed as JsonObject)];
+  return before?.protocol !== after?.protocol || before?.host !== after?.host;
 }

@@ -149,6 +149,11 @@ export async function listLetterRows(
 /** A transaction stays under as many rows. */
 const lettersAtOnce = 5000;
 
+/** One that waits for its target tries now. */
+async function tryNow(manager: EntityManager, sinkId: string): Promise<void> {
+  await manager.query('UPDATE sinks SET retry_at = NULL WHERE id = ?', [sinkId]);
+}
+
 /** @param upTo an id; undefined = all. Answers with their number. */
 export async function replayLetters(
   manager: EntityManager,
@@ -160,6 +165,7 @@ export async function replayLetters(
      ORDER BY id LIMIT ?`,
     [sinkId, upTo ?? Number.MAX_SAFE_INTEGER, lettersAtOnce],
   )) as { affectedRows: number };
+  await tryNow(manager, sinkId);
   return affectedRows;
 }
 
@@ -200,6 +206,8 @@ export async function insertTestPoint(manager: EntityManager, sinkId: string): P
     at: Date.now(),
     value: 1,
   };
+  // First, because the letter's reference locks the sink's row for others, too.
+  await tryNow(manager, sinkId);
   await manager.query(
     `INSERT INTO sink_dead_letters (sink_id, kind, reason, point, created_at)
      VALUES (?, 'test', '', ?, UTC_TIMESTAMP(3))`,

@@ -5,10 +5,10 @@ import { alarmLimits } from './rules.ts';
 const allowed = /^[A-Za-z0-9_.:*-]+(\/[A-Za-z0-9_.:*-]+)+$/;
 const stars = 10;
 
-/** Throws AppError `invalid-arguments` with the field `stream`. */
-export function checkStreamPattern(pattern: string): string {
+/** Throws AppError `invalid-arguments` with the field. */
+export function checkStreamPattern(pattern: string, field = 'stream'): string {
   const fault = (rule: string) =>
-    new AppError('invalid-arguments', `stream ${rule}`, { details: { field: 'stream' } });
+    new AppError('invalid-arguments', `${field} ${rule}`, { details: { field } });
   if (pattern.length > alarmLimits.patternLength)
     throw fault(`must have at most ${alarmLimits.patternLength} characters`);
   if (!allowed.test(pattern))
@@ -23,11 +23,12 @@ export function matchesPattern(pattern: string, name: string): boolean {
   const parts = name.split('/');
   return (
     segments.length === parts.length &&
-    segments.every((segment, index) => matchesSegment(segment, parts[index] ?? ''))
+    segments.every((segment, index) => matchesText(segment, parts[index] ?? ''))
   );
 }
 
-function matchesSegment(segment: string, text: string): boolean {
+/** Of one segment, or of a name that has none: a star stands for any text, slashes too. */
+export function matchesText(segment: string, text: string): boolean {
   const [first = '', ...rest] = segment.split('*');
   if (rest.length === 0) return segment === text;
   const last = rest.pop() ?? '';

@@ -1,5 +1,5 @@
 /** What can be set on a sink, by its kind; read by the api when it is made, and by the conductor. */
-import { matchesPattern } from '../alarms/stream-pattern.ts';
+import { checkStreamPattern, matchesPattern, matchesText } from '../alarms/stream-pattern.ts';
 import { AppError } from '../runtime/app-error.ts';
 import {
   asArray,
@@ -121,7 +121,12 @@ function parseInflux(value: unknown): InfluxSettings {
     url: asUrl(input.url, 'settings.url', ['http:', 'https:']),
     database: maybeName(input.database, 'settings.database'),
     retentionPolicy: maybeName(input.retentionPolicy, 'settings.retentionPolicy'),
-    username: maybeName(input.username, 'settings.username'),
+    username: optional(input.username, (v) => {
+      const text = nameText(v, 'settings.username');
+      // It ends the name in a login (RFC 7617 §2).
+      if (text.includes(':')) throw fault('settings.username', 'must not have a colon');
+      return text;
+    }),
     org: maybeName(input.org, 'settings.org'),
     bucket: maybeName(input.bucket, 'settings.bucket'),
     measurement: checkTemplate(
@@ -216,16 +221,20 @@ const secretNames = {
   file: [],
 } as const;
 
+const secretRules = {
+  password: { min: 1, max: 1000 },
+  // It stands in a header as it is.
+  token: { min: 1, max: 1000, pattern: /^[\x21-\x7e]+$/ },
+  secret: { min: 16, max: 1000 },
+} as const;
+
 /** Throws AppError `invalid-arguments` naming the field. */
 export function parseSinkSecrets(kind: SinkKind, settings: object, value: unknown): Record<string, string> {
   const input = asObject(value ?? {}, 'secrets', secretNames[kind]);
   const secrets: Record<string, string> = {};
   for (const name of secretNames[kind])
     if (input[name] !== undefined)
-      secrets[name] = asString(input[name], `secrets.${name}`, {
-        min: name === 'secret' ? 16 : 1,
-        max: 1000,
-      });
+      secrets[name] = asString(input[name], `secrets.${name}`, secretRules[name]);
   if (kind === 'webhook' && secrets.secret === undefined)
     throw fault('secrets.secret', 'is needed: requests are signed with it');
   if (kind === 'influx' && (settings as InfluxSettings).api === 'v2' && secrets.token === undefined)
@@ -243,7 +252,10 @@ export function parseSinkFilter(value: unknown): SinkFilter {
       ),
     );
   return defined<SinkFilter>({
-    streams: patterns(input.streams, 'filter.streams'),
+    // One without a segment would match nothing, and all would be passed over.
+    streams: patterns(input.streams, 'filter.streams')?.map((each, index) =>
+      checkStreamPattern(each, `filter.streams[${index}]`),
+    ),
     boards: patterns(input.boards, 'filter.boards'),
   });
 }
@@ -255,7 +267,7 @@ export function createFilter(
   const { streams, boards } = filter;
   return (board, stream) =>
     (streams === undefined || streams.some((each) => matchesPattern(each, stream))) &&
-    (boards === undefined || boards.some((each) => each === board.uuid || matchesPattern(each, board.name)));
+    (boards === undefined || boards.some((each) => each === board.uuid || matchesText(each, board.name)));
 }
 
 /** Where it leads to over the network; undefined for a file. */

@@ -5,8 +5,9 @@
  */
 import type { InfluxSettings, SecretsOf } from '../../common/sinks/settings.ts';
 import { fillTemplate } from '../../common/sinks/template.ts';
+import { createKeptConnection } from '../webhooks/kept-connection.ts';
 import { post } from '../webhooks/post.ts';
-import { writeBisected } from './bisect.ts';
+import { createBisected } from './bisect.ts';
 import { toSendOutcome } from './http-outcome.ts';
 import { formatLine } from './line-protocol.ts';
 import { type SinkPoint, type SinkTarget, type TargetContext, templateValues } from './sink-kind.ts';
@@ -18,15 +19,15 @@ export function createInfluxTarget(
 ): SinkTarget {
   const url = writeUrl(settings);
   const headers = { 'content-type': 'text/plain; charset=utf-8', ...login(settings, secrets) };
+  const connection = createKeptConnection();
   return {
-    write: (points, signal) =>
-      writeBisected(points, async (some) => {
-        const body = some.map((each) => toLine(each, settings)).join('\n');
-        const { allowPrivate } = config;
-        return toSendOutcome(await post({ url, headers, body, allowPrivate, timeoutMs, signal }));
-      }),
+    write: createBisected(async (some, signal) => {
+      const body = some.map((each) => toLine(each, settings)).join('\n');
+      const { allowPrivate } = config;
+      return toSendOutcome(await post({ url, headers, body, allowPrivate, timeoutMs, signal, connection }));
+    }),
     async close() {
-      // Nothing is kept open.
+      connection.close();
     },
   };
 }

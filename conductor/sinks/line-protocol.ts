@@ -16,7 +16,8 @@ export interface Line {
 /** A line break ends a point, and a backslash at the end would escape what follows: neither can be written. */
 const clean = (text: string) =>
   text.replaceAll(/[\r\n]/g, ' ').replaceAll(/\\+$/g, (run) => '_'.repeat(run.length));
-const escapeMeasurement = (text: string) => clean(text).replaceAll(/[, ]/g, '\\$&');
+/** A `#` at the beginning makes the line a comment: it is answered with 204 and kept nowhere. */
+const escapeMeasurement = (text: string) => clean(text).replace(/^#/, '_').replaceAll(/[, ]/g, '\\$&');
 const escapeKey = (text: string) => clean(text).replaceAll(/[,= ]/g, '\\$&');
 const escapeText = (text: string) => text.replaceAll(/[\\"]/g, '\\$&');
 

@@ -26,6 +26,8 @@ export interface Pending {
   forget(outboxIds: readonly number[]): void;
   /** Points up to the end of the last batch that is written in part. */
   begun(): number;
+  /** Batches of which nothing is written yet will be loaded again; of the others only what is let through stays. */
+  renew(accepts: Accepts): void;
 }
 
 export function createPending(): Pending {
@@ -79,6 +81,16 @@ export function createPending(): Pending {
     },
     forget(outboxIds) {
       for (const id of outboxIds) rows.delete(id);
+    },
+    renew(accepts) {
+      for (const [id, row] of rows) {
+        if (row.delivered + row.letters.length === 0) rows.delete(id);
+        const wanted = row.pending.filter(({ board, boardName, stream }) =>
+          accepts({ uuid: board, name: boardName }, stream),
+        );
+        row.skipped += row.pending.length - wanted.length;
+        row.pending = wanted;
+      }
     },
   };
 }

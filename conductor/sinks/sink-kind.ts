@@ -18,9 +18,24 @@ export interface SinkPoint {
 
 export type WriteOutcome =
   /** All are durable at the target, but for those that it refused for good: index → why. */
-  | { outcome: 'written'; rejected: ReadonlyMap<number, string> }
-  /** Some of them may be there. `isOpen`: the target may have taken them without saying so. */
-  | { outcome: 'retry'; reason: string; afterMs?: number | undefined; isOpen?: boolean };
+  { outcome: 'written'; rejected: ReadonlyMap<number, string> } | Retry;
+
+/** Of what is not settled some may be there. */
+export interface Retry {
+  outcome: 'retry';
+  reason: string;
+  afterMs?: number | undefined;
+  /** The target may have taken them without saying so. */
+  isOpen?: boolean;
+  /** The first `count` are dealt with, as those of a written batch are. */
+  settled?: { count: number; rejected: ReadonlyMap<number, string> };
+}
+
+/** How many from the first on are dealt with, also where the rest is to be tried again. */
+export function settledOf(outcome: WriteOutcome, all: number): NonNullable<Retry['settled']> {
+  if (outcome.outcome === 'written') return { count: all, rejected: outcome.rejected };
+  return outcome.settled ?? { count: 0, rejected: new Map() };
+}
 
 export interface SinkTarget {
   /** In the order given. Never throws for what the target does. */

@@ -1,6 +1,7 @@
 /** What the delivery to sinks reads and writes. */
 import type { EntityManager } from 'typeorm';
 import { fromJsonColumn } from '../../common/db/json-column.ts';
+import { recordAudit } from '../../common/db/queries/audit.ts';
 import { dropDelivered } from '../../common/db/queries/outbox.ts';
 import type { JsonObject } from '../../common/runtime/guards.ts';
 import type { SinkKind } from '../../common/sinks/settings.ts';
@@ -27,13 +28,15 @@ export interface SinkRow {
   batchSize: number;
   maxAgeMs: number;
   state: string;
+  /** Null while nothing is waited for: a test or a replay clears it. */
+  retryAt: Date | null;
   version: number;
 }
 
 export async function findSink(manager: EntityManager, id: string): Promise<SinkRow | undefined> {
   const [row] = (await manager.query(
     `SELECT id, tenant_id AS tenantId, name, kind, settings, secrets, filter, batch_size AS batchSize,
-            max_age_ms AS maxAgeMs, state, version
+            max_age_ms AS maxAgeMs, state, retry_at AS retryAt, version
      FROM sinks WHERE id = ?`,
     [id],
   )) as (Omit<SinkRow, 'settings' | 'filter'> & { settings: unknown; filter: unknown })[];
@@ -124,11 +127,26 @@ export async function recordFailure(
 }
 
 /** It cannot be worked with until somebody changes it. */
-export async function disableSink(manager: EntityManager, sinkId: string, reason: string): Promise<void> {
-  await manager.query(
+export async function disableSink(
+  manager: EntityManager,
+  { id, tenantId, name }: Pick<SinkRow, 'id' | 'tenantId' | 'name'>,
+  reason: string,
+): Promise<void> {
+  const { affectedRows } = (await manager.query(
     "UPDATE sinks SET state = 'disabled', state_reason = ?, version = version + 1 WHERE id = ? AND state = 'active'",
-    [shorten(reason), sinkId],
-  );
+    [shorten(reason), id],
+  )) as { affectedRows: number };
+  if (affectedRows === 0) return;
+  await recordAudit(manager, {
+    tenantId,
+    actorKind: 'process',
+    actor: 'conductor',
+    action: 'disableSink',
+    targetKind: 'sink',
+    target: id,
+    result: 'ok',
+    detail: { name, reason: shorten(reason) },
+  });
 }
 
 export interface LetterRow {

@@ -13,7 +13,7 @@ import { runSink, type SinkObserver, type WorkerSettings } from './worker.ts';
 
 export interface SinksSettings extends WorkerSettings {
   lookEveryMs: number;
-  /** Sinks that this process works off at a time. */
+  /** Sinks that this process begins to work off at a time; those that wait for their target do not count. */
   atOnce: number;
 }
 
@@ -46,20 +46,28 @@ export interface Sinks {
 
 const stopMs = 3000;
 
+interface Worker {
+  nap: Nap;
+  /** One whose target is away must not keep others from theirs. */
+  isResting: boolean;
+  done: Promise<void>;
+}
+
 export function startSinks(options: SinksOptions): Sinks {
   const { database, logger, conductorId } = options;
   const settings = { ...defaultSinksSettings, ...options.settings };
   const stopping = new AbortController();
   const cut = new AbortController();
   const nap = createNap(stopping.signal);
-  const workers = new Map<string, { nap: Nap; done: Promise<void> }>();
+  const workers = new Map<string, Worker>();
+  const countBusy = () => [...workers.values()].filter((each) => !each.isResting).length;
 
   async function loop(): Promise<void> {
     while (!stopping.signal.aborted) {
       nap.beginLook();
       try {
         for (const id of shuffle(await database.read(findSinksWithWork))) {
-          if (workers.size >= settings.atOnce || stopping.signal.aborted) break;
+          if (countBusy() >= settings.atOnce || stopping.signal.aborted) break;
           if (!workers.has(id)) begin(id);
         }
       } catch (error) {
@@ -70,17 +78,17 @@ export function startSinks(options: SinksOptions): Sinks {
   }
 
   function begin(sinkId: string): void {
-    const own = createNap(stopping.signal);
-    const done = work(sinkId, own)
+    const worker: Worker = { nap: createNap(stopping.signal), isResting: false, done: Promise.resolve() };
+    worker.done = work(sinkId, worker)
       .catch((error: unknown) => {
         if (!stopping.signal.aborted)
           logger.warn({ sink: sinkId, reason: messageOf(error) }, 'the work on a sink ended, others go on');
       })
       .finally(() => workers.delete(sinkId));
-    workers.set(sinkId, { nap: own, done });
+    workers.set(sinkId, worker);
   }
 
-  async function work(sinkId: string, own: Nap): Promise<void> {
+  async function work(sinkId: string, worker: Worker): Promise<void> {
     const name = `sink:${sinkId}`;
     const seconds = settings.leaseSeconds;
     const fence = await database.read((manager) => holdLease(manager, name, conductorId, seconds));
@@ -96,8 +104,15 @@ export function startSinks(options: SinksOptions): Sinks {
     );
     try {
       const { config, observer = {} } = options;
-      const shared = { database, logger, config, settings, observer };
-      await runSink({ ...shared, lease, sinkId, nap: own, stopping: stopping.signal, cut: cut.signal });
+      await runSink({
+        ...{ database, logger, config, settings, observer, lease, sinkId },
+        nap: worker.nap,
+        onRest: (isResting) => {
+          worker.isResting = isResting;
+        },
+        stopping: stopping.signal,
+        cut: cut.signal,
+      });
     } finally {
       clearInterval(timer);
       await database.read((manager) => releaseLease(manager, name, conductorId), { deadlineMs: 1000 });

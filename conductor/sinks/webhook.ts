@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto';
 import type { SecretsOf, WebhookSinkSettings } from '../../common/sinks/settings.ts';
 import { signBody } from '../../common/webhooks/secrets.ts';
+import { createKeptConnection } from '../webhooks/kept-connection.ts';
 import { post } from '../webhooks/post.ts';
-import { writeBisected } from './bisect.ts';
+import { createBisected } from './bisect.ts';
 import { toSendOutcome } from './http-outcome.ts';
 import { type SinkPoint, type SinkTarget, splitStream, type TargetContext } from './sink-kind.ts';
 
@@ -12,21 +13,21 @@ export function createWebhookTarget(
   { secret = '' }: SecretsOf['webhook'],
   { config, timeoutMs, sinkId }: TargetContext,
 ): SinkTarget {
+  const connection = createKeptConnection();
   return {
-    write: (points, signal) =>
-      writeBisected(points, async (some) => {
-        const body = JSON.stringify({ sink: sinkId, points: some.map(toJson) });
-        const headers = {
-          'content-type': 'application/json',
-          'user-agent': 'Boardwalk-Sinks',
-          'boardwalk-delivery': deliveryId(sinkId, some),
-          'boardwalk-signature': signBody(secret, Math.floor(Date.now() / 1000), body),
-        };
-        const { allowPrivate } = config;
-        return toSendOutcome(await post({ url, headers, body, allowPrivate, timeoutMs, signal }));
-      }),
+    write: createBisected(async (some, signal) => {
+      const body = JSON.stringify({ sink: sinkId, points: some.map(toJson) });
+      const headers = {
+        'content-type': 'application/json',
+        'user-agent': 'Boardwalk-Sinks',
+        'boardwalk-delivery': deliveryId(sinkId, some),
+        'boardwalk-signature': signBody(secret, Math.floor(Date.now() / 1000), body),
+      };
+      const { allowPrivate } = config;
+      return toSendOutcome(await post({ url, headers, body, allowPrivate, timeoutMs, signal, connection }));
+    }),
     async close() {
-      // Nothing is kept open.
+      connection.close();
     },
   };
 }

@@ -18,12 +18,12 @@ import { messageOf } from '../../common/runtime/app-error.ts';
 import { backoffDelayMs } from '../../common/runtime/backoff.ts';
 import type { Logger } from '../../common/runtime/logger.ts';
 import type { SinkConfig } from '../../common/sinks/config.ts';
+import { openSinkSecrets } from '../../common/sinks/secrets.ts';
 import { createFilter, parseSinkFilter } from '../../common/sinks/settings.ts';
-import { openSecret } from '../../common/webhooks/secrets.ts';
 import type { Nap } from '../nap.ts';
 import { createTarget } from './kinds.ts';
 import { type Accepts, createPending } from './pending.ts';
-import type { SinkPoint, SinkTarget, WriteOutcome } from './sink-kind.ts';
+import { type Retry, type SinkPoint, type SinkTarget, settledOf, type WriteOutcome } from './sink-kind.ts';
 import {
   disableSink,
   findBoardNames,
@@ -58,6 +58,8 @@ export interface WorkerOptions {
   lease: { name: string; owner: string; fence: number };
   sinkId: string;
   nap: Nap;
+  /** It waits for its target or for more, with next to nothing in memory; or it works again. */
+  onRest(isResting: boolean): void;
   /** No new batch is begun. */
   stopping: AbortSignal;
   /** What is under way ends. */
@@ -68,7 +70,9 @@ export interface WorkerOptions {
 const readingsPerTake = 2000;
 /** A commit costs a flush: it waits for so many points, or so long. */
 const commit = { points: 500, afterMs: 250 };
-const lookAgainMs = 500;
+/** Whether its owner changed it. While it waits, that comes with a wake, which may be lost. */
+const lookAgainMs = { min: 500, max: 2000 };
+const finishMs = 2000;
 
 /** Ends when there is nothing to do; throws when the database cannot be used or the lease is lost. */
 export async function runSink(options: WorkerOptions): Promise<void> {
@@ -91,14 +95,26 @@ export async function runSink(options: WorkerOptions): Promise<void> {
 
   async function open(sink: SinkRow) {
     if (opened?.version === sink.version && opened.timeoutMs === timeoutMs) return opened;
-    await opened?.target.close();
-    opened = undefined;
-    const { tenantId, kind } = sink;
+    await close();
+    const { tenantId, kind, version } = sink;
     const context = { sinkId, tenantId, config: options.config, timeoutMs };
-    const target = createTarget(kind, sink.settings, readSecrets(sink, options.config.key), context);
-    const { version } = sink;
-    opened = { version, timeoutMs, target, accepts: createFilter(parseSinkFilter(sink.filter)) };
+    const accepts = createFilter(parseSinkFilter(sink.filter));
+    const secrets = openSinkSecrets(options.config.key, sinkId, sink.secrets);
+    const target = createTarget(kind, sink.settings, secrets, context);
+    opened = { version, timeoutMs, target, accepts };
+    pending.renew(accepts);
     return opened;
+  }
+
+  async function close(): Promise<void> {
+    const old = opened;
+    opened = undefined;
+    try {
+      await old?.target.close();
+    } catch (error) {
+      // What was written is on record already.
+      options.logger.warn({ sink: sinkId, reason: messageOf(error) }, 'a target could not be closed');
+    }
   }
 
   async function send(
@@ -122,45 +138,46 @@ export async function runSink(options: WorkerOptions): Promise<void> {
     await write((manager) => recordRows(manager, sinkId, rows));
     committedAt = performance.now();
     pending.forget(rows.map(({ outboxId }) => outboxId));
-    const sum = (of: (row: (typeof rows)[number]) => number) => rows.reduce((all, row) => all + of(row), 0);
-    observer.onPoints?.(
-      sink.kind,
-      'delivered',
-      sum((row) => row.delivered),
-    );
-    observer.onPoints?.(
-      sink.kind,
-      'rejected',
-      sum((row) => row.letters.length),
-    );
-    observer.onPoints?.(
-      sink.kind,
-      'skipped',
-      sum((row) => row.skipped),
-    );
+    for (const { delivered, letters, skipped } of rows) {
+      observer.onPoints?.(sink.kind, 'delivered', delivered);
+      observer.onPoints?.(sink.kind, 'rejected', letters.length);
+      observer.onPoints?.(sink.kind, 'skipped', skipped);
+    }
   }
 
-  async function waitFor(
-    sink: SinkRow,
-    outcome: Extract<WriteOutcome, { outcome: 'retry' }>,
-    points: number,
-  ) {
+  async function waitFor(sink: SinkRow, outcome: Retry, points: number) {
     await commitFinished(sink);
     // That was no fault of the target's.
     if (options.cut.aborted) return;
+    if (outcome.settled) failures = 0;
     const ownMs = Math.max(settings.retry.baseMs / 2, backoffDelayMs(failures, settings.retry));
     const retryMs = Math.min(settings.maxRetryAfterMs, Math.max(ownMs, outcome.afterMs ?? 0));
     failures += 1;
-    const duplicate = outcome.isOpen ? points : 0;
+    const duplicate = outcome.isOpen ? points - (outcome.settled?.count ?? 0) : 0;
     await write((manager) => recordFailure(manager, sinkId, { reason: outcome.reason, retryMs, duplicate }));
-    const until = performance.now() + retryMs;
+    await rest(() => waitOrWord(sink, retryMs));
+  }
+
+  async function rest(sleep: () => Promise<void>): Promise<void> {
+    if (opened) pending.renew(opened.accepts);
+    options.onRest(true);
+    try {
+      await sleep();
+    } finally {
+      options.onRest(false);
+    }
+  }
+
+  /** New readings wake too: only a word of its owner's ends the wait early, a change or "try now". */
+  async function waitOrWord({ version }: SinkRow, waitMs: number): Promise<void> {
+    const until = performance.now() + waitMs;
+    const lookMs = Math.min(lookAgainMs.max, Math.max(lookAgainMs.min, waitMs / 10));
     while (!stopping.aborted && performance.now() < until) {
-      // New readings wake too: only another word of its owner's ends the wait early.
       nap.beginLook();
-      await nap.sleep(Math.min(lookAgainMs, until - performance.now()));
-      if (nap.isWoken()) await new Promise((resolve) => setTimeout(resolve, Math.min(100, retryMs)));
+      await nap.sleep(Math.min(lookMs, until - performance.now()));
+      if (nap.isWoken()) await new Promise((resolve) => setTimeout(resolve, Math.min(100, waitMs)));
       const now = await database.read((manager) => findSink(manager, sinkId));
-      if (now?.version !== sink.version) return;
+      if (now?.version !== version || now.retryAt === null) return;
     }
   }
 
@@ -170,13 +187,16 @@ export async function runSink(options: WorkerOptions): Promise<void> {
     if (letters.length === 0) return true;
     const points = letters.map(({ point }) => point);
     const outcome = await send(sink, target, points);
+    const { count, rejected } = settledOf(outcome, letters.length);
+    if (count > 0) {
+      await write((manager) => recordReplays(manager, sinkId, letters.slice(0, count), rejected));
+      observer.onPoints?.(sink.kind, 'delivered', count - rejected.size);
+    }
     if (outcome.outcome === 'retry') {
       await waitFor(sink, outcome, points.length);
       return false;
     }
     failures = 0;
-    await write((manager) => recordReplays(manager, sinkId, letters, outcome.rejected));
-    observer.onPoints?.(sink.kind, 'delivered', letters.length - outcome.rejected.size);
     return letters.length < sink.batchSize;
   }
 
@@ -194,21 +214,31 @@ export async function runSink(options: WorkerOptions): Promise<void> {
   }
 
   /** Full batches, and what is left when it is old enough. */
-  async function writeBatches(sink: SinkRow, target: SinkTarget): Promise<'retry' | 'written' | 'nothing'> {
+  async function writeBatches(
+    sink: SinkRow,
+    target: SinkTarget,
+  ): Promise<'retry' | 'changed' | 'written' | 'nothing'> {
     let uncommitted = 0;
     let written = 0;
+    let lookedAt = performance.now();
     while (!stopping.aborted) {
+      if (performance.now() - lookedAt > lookAgainMs.min) {
+        lookedAt = performance.now();
+        const now = await database.read((manager) => findSink(manager, sinkId));
+        if (now?.version !== sink.version) return 'changed';
+      }
       const isDue = pending.size() >= sink.batchSize || pending.oldestMs() >= sink.maxAgeMs;
       const points = isDue ? pending.next(sink.batchSize) : [];
       if (points.length === 0) break;
       const outcome = await send(sink, target, points);
+      const { count, rejected } = settledOf(outcome, points.length);
+      pending.settle(count, rejected);
       if (outcome.outcome === 'retry') {
         await waitFor(sink, outcome, points.length);
         return 'retry';
       }
       failures = 0;
       written += points.length;
-      pending.settle(points.length, outcome.rejected);
       uncommitted += points.length;
       if (uncommitted >= commit.points || performance.now() - committedAt > commit.afterMs) {
         await commitFinished(sink);
@@ -219,9 +249,11 @@ export async function runSink(options: WorkerOptions): Promise<void> {
     return written > 0 ? 'written' : 'nothing';
   }
 
-  /** What was written in part is written to its end: whoever goes on would begin it anew. */
+  /** What was written in part is written to its end if that is soon: whoever goes on would begin it anew. */
   async function finishBegun(sink: SinkRow, target: SinkTarget): Promise<void> {
-    for (let left = pending.begun(); left > 0 && !options.cut.aborted; left = pending.begun()) {
+    const until = performance.now() + finishMs;
+    for (let left = pending.begun(); left > 0; left = pending.begun()) {
+      if (options.cut.aborted || performance.now() > until) break;
       const points = pending.next(Math.min(left, sink.batchSize));
       const outcome = await send(sink, target, points);
       if (outcome.outcome === 'retry') return;
@@ -234,6 +266,8 @@ export async function runSink(options: WorkerOptions): Promise<void> {
     while (!stopping.aborted) {
       nap.beginLook();
       const sink = await database.read((manager) => findSink(manager, sinkId));
+      // Of one that was deleted nothing more is written.
+      if (!sink) last = undefined;
       if (sink?.state !== 'active') return;
       last = sink;
       let parts: Awaited<ReturnType<typeof open>>;
@@ -241,16 +275,17 @@ export async function runSink(options: WorkerOptions): Promise<void> {
         parts = await open(sink);
       } catch (error) {
         options.logger.warn({ sink: sinkId, reason: messageOf(error) }, 'a sink cannot be worked with');
-        await write((manager) => disableSink(manager, sinkId, messageOf(error)));
+        await write((manager) => disableSink(manager, sink, messageOf(error)));
         return;
       }
       if (!(await replay(sink, parts.target))) continue;
       const { isEmpty, isMore } = await load(sink, parts.accepts);
       if (isEmpty) return;
       const progress = await writeBatches(sink, parts.target);
-      if (progress === 'retry' || (isMore && progress === 'written')) continue;
+      if (progress === 'retry' || progress === 'changed' || (isMore && progress === 'written')) continue;
       const restMs = sink.maxAgeMs - pending.oldestMs();
-      if (pending.size() > 0 && !nap.isWoken()) await nap.sleep(Math.max(5, Math.min(restMs, 1000)));
+      if (pending.size() > 0 && !nap.isWoken())
+        await rest(() => nap.sleep(Math.max(5, Math.min(restMs, 1000))));
     }
   }
 
@@ -258,15 +293,6 @@ export async function runSink(options: WorkerOptions): Promise<void> {
     await work();
     if (last && opened && failures === 0) await finishBegun(last, opened.target);
   } finally {
-    await opened?.target.close();
-  }
-}
-
-function readSecrets({ id, secrets }: SinkRow, key: string): Record<string, string> {
-  if (!secrets) return {};
-  try {
-    return JSON.parse(openSecret(key, id, secrets)) as Record<string, string>;
-  } catch (cause) {
-    throw new Error('its secrets cannot be read any more; give it new ones', { cause });
+    await close();
   }
 }

@@ -1,151 +1,28 @@
 /** From the outbox to targets: batches, order, faults, and that every reading is accounted for. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { readFlow } from '../../../../common/db/queries/flow.ts';
-import { addConsumer, findStandings } from '../../../../common/db/queries/outbox.ts';
-import type { StreamDeclaration } from '../../../../common/wamp/readings.ts';
-import { sealSecret } from '../../../../common/webhooks/secrets.ts';
-import type { SinkPoint } from '../../../../conductor/sinks/sink-kind.ts';
-import { type Sinks, type SinksSettings, startSinks } from '../../../../conductor/sinks/sinks.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findSinkStandings } from '../../../../conductor/sinks/standings.ts';
+import { keepOutbox } from '../../../../conductor/tasks/outbox.ts';
 import { trimDeadLetters } from '../../../../conductor/tasks/sink-letters.ts';
 import { startFaultyProxy } from '../../../harness/faulty-proxy.ts';
 import { startInfluxdb, type TestInfluxdb } from '../../../harness/influxdb.ts';
 import { until } from '../../../harness/until.ts';
-import { openSpool } from '../../readings-query-support.ts';
 import { relayKey } from '../../rpc-support.ts';
-import { createContext, openConductorDatabase, silent } from '../support.ts';
-import { type StubAnswer, startStub } from './support.ts';
+import { createContext } from '../support.ts';
+import { level, numbers, type SinkOptions, start, useDelivery } from './delivery-support.ts';
 
-let db: Awaited<ReturnType<typeof openConductorDatabase>>;
 let influx: TestInfluxdb;
-const cleanUps: (() => Promise<unknown>)[] = [];
+const delivery = useDelivery();
+const { setUp, startOne, startReceiver, allGone, expectBalance, cleanUps } = delivery;
 
 beforeAll(async () => {
-  [db, influx] = await Promise.all([openConductorDatabase(), startInfluxdb()]);
-});
-afterEach(async () => {
-  for (const each of cleanUps.splice(0).reverse()) await each();
-  await db.connection.query("UPDATE sinks SET state = 'paused'");
+  influx = await startInfluxdb();
 });
 afterAll(async () => {
   await influx?.stop();
-  await db?.close();
 });
-
-const config = { key: relayKey, allowPrivate: true, dir: undefined };
-const level: StreamDeclaration = { name: 'lab/level', type: 'number', unit: 'm' };
-const start = Date.now() - 3_600_000;
-
-interface SinkOptions {
-  kind?: string;
-  settings: object;
-  secrets?: object;
-  batchSize?: number;
-  maxAgeMs?: number;
-  filter?: object;
-  key?: string;
-}
-
-async function setUp(options: SinkOptions, streams: StreamDeclaration[] = [level]) {
-  const { kind = 'webhook', secrets = { secret: 'a-secret-of-16-or-more' }, key = config.key } = options;
-  const tenantId = await db.rows.tenant();
-  const board = await db.rows.board(tenantId, 'gateway');
-  const id = randomUUID();
-  const now = new Date();
-  await db.database.read((manager) => addConsumer(manager, { id, tenantId, kind: 'sink' }));
-  await db.connection.query('INSERT INTO sinks SET ?', [
-    {
-      id,
-      tenant_id: tenantId,
-      name: 'out',
-      kind,
-      settings: JSON.stringify(options.settings),
-      secrets: sealSecret(key, id, JSON.stringify(secrets)),
-      filter: JSON.stringify(options.filter ?? {}),
-      batch_size: options.batchSize ?? 10,
-      max_age_ms: options.maxAgeMs ?? 300,
-      created_by: 'test',
-      created_at: now,
-      updated_at: now,
-    },
-  ]);
-  const spool = await openSpool(db.database, db.connection, board, streams);
-  let seq = 0;
-  return {
-    id,
-    /** So many readings in one stored batch; their values are 1, 2, 3 … */
-    async store(count: number, stream = 0) {
-      await spool.append(
-        Array.from({ length: count }, () => {
-          seq += 1;
-          return [stream, start + seq, seq] as [number, number, number];
-        }),
-      );
-    },
-    spool,
-    async row() {
-      const [rows] = await db.connection.query(
-        'SELECT s.*, c.taken, c.lost FROM sinks s JOIN reading_consumers c ON c.id = s.id WHERE s.id = ?',
-        [id],
-      );
-      // biome-ignore lint/suspicious/noExplicitAny: looked into by expectations
-      return (rows as any[])[0];
-    },
-    async waiting() {
-      return (await db.database.read((manager) => findStandings(manager, [id]))).get(id)?.waiting ?? 0;
-    },
-    set: (columns: object) =>
-      db.connection.query('UPDATE sinks SET ?, version = version + 1 WHERE id = ?', [columns, id]),
-  };
-}
-
-type TestSink = Awaited<ReturnType<typeof setUp>>;
-
-function startOne(settings: Partial<SinksSettings> = {}): Sinks {
-  const sinks = startSinks({
-    database: db.database,
-    logger: silent,
-    config,
-    conductorId: randomUUID(),
-    settings: { lookEveryMs: 50, retry: { baseMs: 50, capMs: 200 }, ...settings },
-  });
-  cleanUps.push(() => sinks.stop(500));
-  return sinks;
-}
-
-async function startReceiver(
-  answer: (points: SinkPoint[], call: number) => StubAnswer = () => ({ status: 204 }),
-) {
-  const batches: number[][] = [];
-  const stub = await startStub((body) => {
-    const { points } = JSON.parse(body) as { points: SinkPoint[] };
-    const said = answer(points, batches.length);
-    batches.push(points.map(({ value }) => Number(value)));
-    return said;
-  });
-  cleanUps.push(stub.down);
-  return { ...stub, batches, values: () => batches.flat() };
-}
-
-const numbers = (from: number, to: number) =>
-  Array.from({ length: to - from + 1 }, (_, index) => from + index);
-
-async function allGone(sink: TestSink) {
-  await until('nothing waits', async () => (await sink.waiting()) === 0, { timeoutMs: 20_000 });
-}
-
-/** Everything that left the outbox is found in one of the counts. */
-async function expectBalance(sink: TestSink, counts: Record<string, number>) {
-  const row = await sink.row();
-  expect(row).toMatchObject(counts);
-  expect(row.taken).toBe(row.delivered + row.rejected + row.skipped + row.lost);
-  const hops = await db.database.read((manager) => readFlow(manager, { tenantId: row.tenant_id }));
-  const received = row.delivered + row.rejected + row.lost;
-  expect(hops[2]).toMatchObject({ hop: 'sinks', received, stored: row.delivered, difference: 0 });
-}
 
 describe('delivery to a sink', () => {
   it('writes 25 readings in batches of 10, 10 and 5, the last when it is old enough', async () => {
@@ -217,10 +94,12 @@ describe('delivery to a sink', () => {
     await expectBalance(sink, { delivered: 27, rejected: 3 });
     const letters =
       "SELECT GROUP_CONCAT(JSON_VALUE(point, '$.value') ORDER BY id) FROM sink_dead_letters WHERE sink_id = ?";
-    expect(await db.value(letters, [sink.id])).toBe('7,17,27');
+    expect(await delivery.db.value(letters, [sink.id])).toBe('7,17,27');
     isMended = true;
-    await db.connection.query("UPDATE sink_dead_letters SET kind = 'replay' WHERE sink_id = ?", [sink.id]);
-    await until('they are gone', async () => (await db.value(letters, [sink.id])) === null);
+    await delivery.db.connection.query("UPDATE sink_dead_letters SET kind = 'replay' WHERE sink_id = ?", [
+      sink.id,
+    ]);
+    await until('they are gone', async () => (await delivery.db.value(letters, [sink.id])) === null);
     expect(
       receiver
         .values()
@@ -236,9 +115,9 @@ describe('delivery to a sink', () => {
     await sink.store(9);
     startOne();
     await allGone(sink);
-    expect(await trimDeadLetters(createContext(db.database), 4)).toEqual({ dropped: 5 });
+    expect(await trimDeadLetters(createContext(delivery.db.database), 4)).toEqual({ dropped: 5 });
     expect(await sink.row()).toMatchObject({ rejected: 9, dropped_letters: 5 });
-    const standing = (await db.database.read(findSinkStandings)).find(({ id }) => id === sink.id);
+    const standing = (await delivery.db.database.read(findSinkStandings)).find(({ id }) => id === sink.id);
     expect(standing).toMatchObject({ kind: 'webhook', waiting: 0, deadLetters: 4, lost: 0 });
   });
 
@@ -255,6 +134,9 @@ describe('delivery to a sink', () => {
     await sink.set({ state: 'active' });
     await until('it is disabled', async () => (await sink.row()).state === 'disabled');
     expect((await sink.row()).state_reason).toMatch(/secrets/);
+    const audit =
+      "SELECT CONCAT(actor, ' ', tenant_id) FROM audit_events WHERE action = 'disableSink' AND target = ?";
+    expect(await delivery.db.value(audit, [sink.id])).toBe(`conductor ${sink.tenantId}`);
     expect(await sink.waiting()).toBe(5);
   });
 
@@ -267,6 +149,113 @@ describe('delivery to a sink', () => {
     await sink.set({ settings: JSON.stringify({ url: receiver.url }) });
     await allGone(sink);
     expect(receiver.values()).toEqual([1, 2, 3]);
+  });
+
+  it('is not held up by sinks whose targets are away, nor by those that wait for more', async () => {
+    const receiver = await startReceiver();
+    const away = { settings: { url: 'http://127.0.0.1:9/' } };
+    const slow = { settings: { url: receiver.url }, maxAgeMs: 600_000, batchSize: 1000 };
+    const others = [await setUp(away), await setUp(away), await setUp(slow), await setUp(slow)];
+    for (const each of others) await each.store(3);
+    startOne({ atOnce: 2, retry: { baseMs: 120_000, capMs: 120_000 } });
+    for (const each of others.slice(0, 2))
+      await until('it fails', async () => (await each.row()).failing_since !== null);
+    const sink = await setUp({ settings: { url: receiver.url } });
+    await sink.store(3);
+    await allGone(sink);
+    expect(receiver.values()).toEqual([1, 2, 3]);
+    // Nothing was sent, so nothing is sent again.
+    expect(await others[0]?.row()).toMatchObject({ duplicate: 0, delivered: 0 });
+  });
+
+  it('leaves out what a new filter leaves out, also of what was taken out before', async () => {
+    let isAway = true;
+    const taken: number[] = [];
+    const receiver = await startReceiver((points, call) => {
+      if (isAway && call > 0) return { status: 503 };
+      taken.push(...points.map(({ value }) => Number(value)));
+      return { status: 200 };
+    });
+    const other = { name: 'lab/other', type: 'number', unit: '' } as const;
+    const sink = await setUp({ settings: { url: receiver.url }, batchSize: 4 }, [level, other]);
+    await sink.store(6);
+    await sink.store(3, 1);
+    await sink.store(2);
+    startOne({ retry: { baseMs: 60_000, capMs: 60_000 } });
+    await until('it is away', async () => (await sink.row()).failing_since !== null);
+    isAway = false;
+    await sink.set({ filter: JSON.stringify({ streams: ['lab/other'] }) });
+    await allGone(sink);
+    expect(taken).toEqual([1, 2, 3, 4, 7, 8, 9]);
+    await expectBalance(sink, { delivered: 7, skipped: 4 });
+  });
+
+  it('stops soon when it is paused, however much it has taken out, and goes on from there', async () => {
+    const receiver = await startReceiver(async () => {
+      await sleep(100);
+      return { status: 200 };
+    });
+    const sink = await setUp({ settings: { url: receiver.url }, batchSize: 5 });
+    for (let batch = 0; batch < 50; batch += 1) await sink.store(5);
+    const sinks = startOne();
+    await until('it writes', () => receiver.batches.length === 2);
+    await sink.set({ state: 'paused' });
+    await until('it rests', () => sinks.inFlight() === 0);
+    expect(receiver.batches.length).toBeLessThan(25);
+    expect(await sink.waiting()).toBe(250 - receiver.values().length);
+    await sink.set({ state: 'active' });
+    await allGone(sink);
+    expect(receiver.values()).toEqual(numbers(1, 250));
+  });
+
+  it.each([
+    ['deleted', ['sinks', 'reading_consumers'], 'id'],
+    ['deleted with its tenant', ['boards', 'tenants'], 'tenant'],
+  ] as const)(
+    'writes nothing more of a sink that was %s, and keeps nothing for it',
+    async (_how, tables, by) => {
+      const receiver = await startReceiver(async () => {
+        await sleep(100);
+        return { status: 200 };
+      });
+      const sink = await setUp({ settings: { url: receiver.url }, batchSize: 5 });
+      await sink.store(500);
+      const sinks = startOne();
+      await until('it writes', () => receiver.batches.length === 2);
+      const owner = { id: ['id', sink.id], tenant: ['tenant_id', sink.tenantId] }[by];
+      for (const table of tables)
+        await delivery.db.connection.query('DELETE FROM ?? WHERE ?? = ?', [
+          table,
+          table === 'tenants' ? 'id' : owner[0],
+          owner[1],
+        ]);
+      await until('the work ended', () => sinks.inFlight() === 0);
+      expect(receiver.batches.length).toBeLessThan(25);
+      await keepOutbox(createContext(delivery.db.database), { readings: 1000, ageSeconds: 3600 });
+      expect(await sink.waiting()).toBe(0);
+      const rows = 'SELECT COUNT(*) FROM reading_outbox WHERE tenant_id = ?';
+      expect(await delivery.db.value(rows, [sink.tenantId])).toBe(0);
+    },
+  );
+
+  it('loses nothing when a conductor loses its sink in the middle of a write', async () => {
+    const gate = Promise.withResolvers<void>();
+    const receiver = await startReceiver(async (_points, call) => {
+      if (call === 0) await gate.promise;
+      return { status: 200 };
+    });
+    const sink = await setUp({ settings: { url: receiver.url } });
+    for (let batch = 0; batch < 4; batch += 1) await sink.store(10);
+    const first = startOne();
+    await until('it writes', () => receiver.batches.length === 1);
+    const lose = 'UPDATE leases SET owner = NULL, until_at = NULL WHERE name = ?';
+    await delivery.db.connection.query(lose, [`sink:${sink.id}`]);
+    startOne();
+    await allGone(sink);
+    gate.resolve();
+    await until('the first gave up', () => first.inFlight() === 0);
+    expect(receiver.values()).toEqual([...numbers(1, 10), ...numbers(1, 40)]);
+    await expectBalance(sink, { delivered: 40, rejected: 0, lost: 0 });
   });
 
   it('is done by one conductor at a time, each reading once, also when they come and go', async () => {
@@ -343,6 +332,20 @@ describe('delivery to InfluxDB', () => {
     expect((await sink.row()).last_error).toMatch(/no answer within/);
   });
 
+  it('writes names that would make a comment of the line, and sets aside a field that cannot be', async () => {
+    await influx.createDatabase('names');
+    const time = { name: 'lab/time', type: 'number', unit: '' } as const;
+    const settings = { api: 'v1', url: influx.url, database: 'names', measurement: '#{module}' };
+    const sink = await setUp({ kind: 'influx', settings, secrets: {} }, [level, time]);
+    await sink.store(3);
+    await sink.store(2, 1);
+    startOne();
+    await allGone(sink);
+    expect(await influx.query('SELECT COUNT(level) AS n FROM "_lab"', 'names')).toMatchObject([{ n: 3 }]);
+    await expectBalance(sink, { delivered: 3, rejected: 2 });
+    expect((await sink.row()).last_error).toMatch(/invalid field name/);
+  });
+
   it('ends up equal when a conductor is killed between the write and its record', async () => {
     const conductors: ChildProcess[] = [];
     let kills = 2;
@@ -372,7 +375,7 @@ describe('delivery to InfluxDB', () => {
       const child = spawn(process.execPath, ['conductor/main.ts'], {
         env: {
           ...process.env,
-          DATABASE_URL: db.url,
+          DATABASE_URL: delivery.db.url,
           BOARDWALK_RELAY_KEY: relayKey,
           BOARDWALK_SINK_ALLOW_PRIVATE: '1',
           BOARDWALK_LOG_LEVEL: 'error',

@@ -57,7 +57,7 @@ export async function influxStand(): Promise<Stand> {
       const rows = await influx.query('SELECT * FROM /.*/', 'lab db');
       return rows
         .sort((left, right) => Number(left.time) - Number(right.time))
-        .map((row) => row.level ?? row.boolean ?? row.text);
+        .map((row) => row.level ?? row.boolean ?? row.text ?? row.test);
     },
     // The field is a float there already.
     poison: (point) => ({ ...point, stream: 'lab 1/level', value: 'no number', type: 'text' }),
@@ -75,10 +75,15 @@ export interface StubAnswer {
 
 /** A server whose answers a test decides. */
 export async function startStub(
-  answer: (body: string, headers: NodeJS.Dict<string | string[]>, path: string) => StubAnswer,
+  answer: (
+    body: string,
+    headers: NodeJS.Dict<string | string[]>,
+    path: string,
+  ) => StubAnswer | Promise<StubAnswer>,
 ) {
   const port = await findFreePort();
   let server: Server | undefined;
+  let connections = 0;
   const requests: { body: string; headers: NodeJS.Dict<string | string[]>; path: string }[] = [];
   async function up(): Promise<void> {
     const made = createServer((request, response) => {
@@ -86,12 +91,15 @@ export async function startStub(
       request.setEncoding('utf8').on('data', (chunk: string) => {
         body += chunk;
       });
-      request.on('end', () => {
+      request.on('end', async () => {
         const path = request.url ?? '';
         requests.push({ body, headers: request.headers, path });
-        const { status, body: said, headers = {} } = answer(body, request.headers, path);
+        const { status, body: said, headers = {} } = await answer(body, request.headers, path);
         response.writeHead(status, headers).end(said === undefined ? '' : JSON.stringify(said));
       });
+    });
+    made.on('connection', () => {
+      connections += 1;
     });
     await new Promise<void>((resolve) => made.listen(port, '127.0.0.1', resolve));
     server = made;
@@ -102,7 +110,7 @@ export async function startStub(
     server = undefined;
   }
   await up();
-  return { url: `http://127.0.0.1:${port}`, requests, up, down };
+  return { url: `http://127.0.0.1:${port}`, requests, connections: () => connections, up, down };
 }
 
 const valueOfLine = (line: string) => {
@@ -184,7 +192,7 @@ export async function mqttStand(): Promise<Stand> {
   });
   subscriber.on('message', (topic, payload) => {
     const point = JSON.parse(payload.toString()) as SinkPoint & { module: string; measurement: string };
-    if (topic !== `out/Gate, "north" = 1\\/${point.module}/${point.measurement}`)
+    if (topic !== `out/${point.boardName}/${point.module}/${point.measurement}`)
       throw new Error(`unexpected topic ${topic}`);
     values.push(point.value);
   });
