@@ -86,10 +86,82 @@ describe('a sink', () => {
     [{ batchSize: 0 }, 'batchSize'],
     [{ maxAgeMs: 5 }, 'maxAgeMs'],
     [{ filter: { streams: [] } }, 'streams'],
+    [{ filter: { streams: ['a/b', 'temperature'] } }, 'filter/streams/1'],
   ])('with %j is refused by name', async (fields, field) => {
     const answer = await call('POST', '/v1/sinks', influx(fields));
-    expect([400, 422]).toContain(answer.status);
-    expect(answer.text).toContain(field);
+    expect(answer.status, answer.text).toBe(400);
+    expect(answer.body.code).toBe('invalid-request');
+    expect(answer.body.errors[0].pointer).toContain(field.replace('.', '/'));
+  });
+
+  it('whose address is not allowed is refused by the field that names it', async () => {
+    const settings = { url: 'http://10.1.2.3:8086', database: 'x' };
+    const errors = [
+      {
+        pointer: '/settings/url',
+        detail: 'leads to an address that is private or not reachable from everywhere',
+      },
+    ];
+    const refused = await call('POST', '/v1/sinks', influx({ settings }));
+    expect(refused.body).toMatchObject({ code: 'invalid-request', errors });
+    const { id } = (await call('POST', '/v1/sinks', influx())).body;
+    const changed = await call('PATCH', `/v1/sinks/${id}`, { settings, secrets: { password: 'x' } });
+    expect(changed.body).toMatchObject({ code: 'invalid-request', errors });
+  });
+
+  it('does not take its secrets along to another place', async () => {
+    const { id } = (await call('POST', '/v1/sinks', influx())).body;
+    for (const url of ['https://8.8.8.8', 'http://1.1.1.1', 'https://1.1.1.1:8086']) {
+      const settings = { url, database: 'lab', username: 'u' };
+      const refused = await call('PATCH', `/v1/sinks/${id}`, { settings });
+      expect(refused.status, refused.text).toBe(400);
+      expect(refused.body.errors[0].pointer).toBe('/secrets');
+      const both = await call('PATCH', `/v1/sinks/${id}`, { settings, secrets: { password: 'another' } });
+      expect(both.status, both.text).toBe(200);
+    }
+  });
+
+  it('shows its secrets nowhere: in no answer, no log, no audit event, no stored answer', async () => {
+    const text = 'Sesame-0pen-Sesame';
+    const address = { url: 'https://1.1.1.1' };
+    const kinds = [
+      influx({ secrets: { password: text } }),
+      influx({ settings: { ...address, api: 'v2', org: 'o', bucket: 'b' }, secrets: { token: text } }),
+      influx({ kind: 'webhook', settings: address, secrets: { secret: text } }),
+      influx({ kind: 'mqtt', settings: { url: 'mqtts://1.1.1.1' }, secrets: { password: text } }),
+    ];
+    const said: string[] = [];
+    for (const body of kinds) {
+      const headers = { 'idempotency-key': randomUUID() };
+      const made = await api.request('/v1/sinks', { token: owner, body, headers });
+      expect(made.status, made.text).toBe(201);
+      const path = `/v1/sinks/${made.body.id}`;
+      const answers = [
+        made,
+        await api.request('/v1/sinks', { token: owner, body, headers }),
+        await call('PATCH', path, { secrets: body.secrets }),
+        await call('PATCH', path, { secrets: { other: text } }),
+        await call('PATCH', path, { secrets: text }),
+        await call('PATCH', path, { secrets: [text] }),
+        await call('PATCH', path, {
+          secrets: Object.fromEntries(Object.keys(body.secrets).map((name) => [name, `${text}\n`])),
+        }),
+        await call('POST', '/v1/sinks', { ...body, kind: 'file', settings: {} }),
+        await call('GET', path),
+        await call('POST', `${path}/test`),
+        await call('DELETE', path),
+      ];
+      expect(answers.map(({ status }) => status)).toEqual([
+        201, 201, 200, 400, 400, 400, 400, 400, 200, 202, 204,
+      ]);
+      said.push(...answers.map((each) => each.text));
+    }
+    const [audit] = await api.connection.query("SELECT * FROM audit_events WHERE target_kind = 'sink'");
+    const [stored] = await api.connection.query('SELECT * FROM idempotency_keys');
+    const [sinks] = await api.connection.query('SELECT * FROM sinks');
+    for (const each of [said.join(), api.log.join(), JSON.stringify([audit, stored, sinks])])
+      expect(each).not.toContain(text);
+    expect((audit as unknown[]).length).toBeGreaterThanOrEqual(16);
   });
 
   it('is changed by its version, keeps secrets that still fit, and is deleted with its consumer', async () => {
