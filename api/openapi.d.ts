@@ -181,7 +181,10 @@ export interface paths {
         /** Give a user a role in the tenant */
         put: operations["setMember"];
         post?: never;
-        /** Take a user's role in the tenant away */
+        /**
+         * Take a user's role in the tenant away
+         * @description Schedules and actions of alarm rules whose `author` this is start nothing any more, until somebody else changes them.
+         */
         delete: operations["removeMember"];
         options?: never;
         head?: never;
@@ -229,7 +232,10 @@ export interface paths {
         get: operations["getApiKey"];
         put?: never;
         post?: never;
-        /** Revoke an API key */
+        /**
+         * Revoke an API key
+         * @description Schedules and actions of alarm rules whose `author` this is start nothing any more, until somebody else changes them.
+         */
         delete: operations["revokeApiKey"];
         options?: never;
         head?: never;
@@ -2687,7 +2693,7 @@ export interface components {
             /** @description The next due times, at most five; empty while paused or ended. */
             nextDueAt: components["schemas"]["Time"][];
             lastDueAt: components["schemas"]["MaybeTime"];
-            /** @description Why the last due time made no operation. */
+            /** @description Why the last due time made no operation; of one that its boards run by themselves, why they do not have it. */
             lastError: string | null;
             createdBy: string;
             version: components["schemas"]["Version"];
@@ -2695,6 +2701,8 @@ export interface components {
             updatedAt: components["schemas"]["Time"];
         };
         ScheduleList: {
+            /** @description In whose name it starts operations: whoever made, resumed or last changed it. What they may not do any more, it does not. */
+            author: string | null;
             items: components["schemas"]["Schedule"][];
             next?: components["schemas"]["Next"];
         };
@@ -2942,6 +2950,8 @@ export interface components {
             updatedAt: components["schemas"]["Time"];
         };
         AlarmRuleList: {
+            /** @description In whose name its action starts operations: whoever made or last changed it. What they may not do any more, the action does not. */
+            author: string | null;
             items: components["schemas"]["AlarmRule"][];
             next?: components["schemas"]["Next"];
         };

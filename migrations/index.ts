@@ -6,6 +6,7 @@ import { Alarms20261128020000 } from './20261128020000-alarms.ts';
 import { ReadingsOutbox20261128030000 } from './20261128030000-readings-outbox.ts';
 import { Sinks20261128040000 } from './20261128040000-sinks.ts';
 import { BoardBacklogs20261128050000 } from './20261128050000-board-backlogs.ts';
+import { Authors20261128080000 } from './20261128080000-authors.ts';
 
 export const migrations = [
   FirstSet20261122000000,
@@ -15,4 +16,5 @@ export const migrations = [
   ReadingsOutbox20261128030000,
   Sinks20261128040000,
   BoardBacklogs20261128050000,
+  Authors20261128080000,
 ];

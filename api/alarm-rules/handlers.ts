@@ -93,7 +93,8 @@ export function createAlarmRuleHandlers({ database }: ApiDeps): HandlersOf<RuleO
         requireVersion(row.version, current.version);
         await holdItsFleet(manager, access.tenantId, values);
         const revision = current.revision + (changesWatch(current, values) ? 1 : 0);
-        await updateRuleRow(manager, access.id, values, { revision });
+        const author = creatorOf(request.principal);
+        await updateRuleRow(manager, access.id, values, { revision, author });
         await endRuleChange(manager, access.tenantId);
         await auditRule(manager, request, current, {
           fields: Object.keys(fields),

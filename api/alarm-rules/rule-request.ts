@@ -148,7 +148,7 @@ export function changesWatch(before: RuleValues, after: RuleValues): boolean {
 }
 
 export function toAlarmRule(row: AlarmRuleRow): Schemas['AlarmRule'] {
-  const { id, tenantId, createdBy, version, createdAt, updatedAt } = row;
+  const { id, tenantId, createdBy, author, version, createdAt, updatedAt } = row;
   const { target = null, stream = null, action = null, ...input } = toInput(row);
   return {
     id,
@@ -158,6 +158,7 @@ export function toAlarmRule(row: AlarmRuleRow): Schemas['AlarmRule'] {
     stream,
     action,
     createdBy,
+    author,
     version,
     createdAt: createdAt.toISOString(),
     updatedAt: updatedAt.toISOString(),

@@ -78,17 +78,20 @@ export async function insertRule(
   createdBy: string,
 ): Promise<string> {
   const id = randomUUID();
-  const columns = { id, tenant_id: tenantId, created_by: createdBy, ...toColumns(values) };
+  const columns = { id, tenant_id: tenantId, created_by: createdBy, author: createdBy, ...toColumns(values) };
   await insertRow(manager, 'alarm_rules', columns);
   return id;
 }
 
-/** @param revision another one: the watch begins anew */
+/**
+ * @param revision another one: the watch begins anew
+ * @param author in whose name its action makes operations from now on
+ */
 export async function updateRuleRow(
   manager: EntityManager,
   id: string,
   values: RuleValues,
-  { revision }: Pick<AlarmRuleRow, 'revision'>,
+  { revision, author }: Pick<AlarmRuleRow, 'revision' | 'author'>,
 ): Promise<void> {
-  await updateRow(manager, 'alarm_rules', { id }, { ...toColumns(values), revision });
+  await updateRow(manager, 'alarm_rules', { id }, { ...toColumns(values), revision, author });
 }

@@ -1,5 +1,6 @@
 /** Who sends a request: a user with roles in tenants, or an API key with one role in one tenant. */
 import type { TenantRole } from '../../common/db/roles.ts';
+import { matchesProcedure } from '../../common/wamp/procedure-scope.ts';
 
 export interface Membership {
   tenantId: string;
@@ -51,8 +52,5 @@ export const anonymous: Principal = {
 
 /** Whether a scope lets a procedure be called. */
 export function scopeAllowsProcedure(scope: Scope, procedure: string): boolean {
-  if (scope.procedures === null) return true;
-  return scope.procedures.some((each) =>
-    each.endsWith('*') ? procedure.startsWith(each.slice(0, -1)) : each === procedure,
-  );
+  return matchesProcedure(scope.procedures, procedure);
 }

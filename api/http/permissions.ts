@@ -3,7 +3,7 @@
  * asked before a request's body is read (may any of the caller's roles do this?), again for the
  * tenant that the target belongs to (access.ts), and for `can` of `GET /v1/me`.
  */
-import type { TenantRole } from '../../common/db/roles.ts';
+import { operatingRoles, type TenantRole } from '../../common/db/roles.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { OperationId } from './operation.ts';
 
@@ -18,7 +18,8 @@ export interface Permission {
 
 const installation: readonly Role[] = ['admin'];
 const owners: readonly Role[] = [...installation, 'admin_iot_project'];
-const managers: readonly Role[] = [...owners, 'manager_iot_project'];
+/** The same roles are asked for again when a schedule or an alarm starts an operation. */
+const managers: readonly Role[] = [...installation, ...operatingRoles];
 const readers: readonly Role[] = [...managers, 'user_iot'];
 
 export const permissions: Readonly<Record<OperationId, Permission>> = {

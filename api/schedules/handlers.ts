@@ -74,14 +74,15 @@ export function createScheduleHandlers({ database, config }: ApiDeps): HandlersO
     });
   }
 
-  /** Pausing and resuming. */
+  /** Pausing and resuming. Whoever resumes one answers for what it makes; pausing makes nothing. */
   async function move(
     request: ApiRequest<'pauseSchedule' | 'resumeSchedule'>,
     to: ScheduleRow['state'],
     moved: (row: ScheduleRow) => ScheduleValues,
   ): Promise<Schemas['Schedule']> {
+    const author = request.operationId === 'resumeSchedule' ? creatorOf(request.principal) : undefined;
     const schedule = await change(request, async (manager, row) => {
-      if (row.state !== to) await updateScheduleRow(manager, row.id, moved(row));
+      if (row.state !== to) await updateScheduleRow(manager, row.id, moved(row), author);
     });
     return schedule as Schemas['Schedule'];
   }
@@ -162,7 +163,8 @@ export function createScheduleHandlers({ database, config }: ApiDeps): HandlersO
           requireVersion(expected, row.version);
           const fleet = fields.operation?.target.fleet;
           if (fleet !== undefined) await holdFleet(manager, row.tenantId, fleet);
-          await updateScheduleRow(manager, row.id, changedSchedule(row, fields, now));
+          const values = changedSchedule(row, fields, now);
+          await updateScheduleRow(manager, row.id, values, creatorOf(request.principal));
         },
         { fields: Object.keys(fields) },
       )) as Schemas['Schedule'];

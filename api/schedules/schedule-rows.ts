@@ -70,17 +70,20 @@ export async function insertSchedule(
   createdBy: string,
 ): Promise<string> {
   const id = randomUUID();
-  const columns = { id, tenant_id: tenantId, created_by: createdBy, ...toColumns(values) };
+  const columns = { id, tenant_id: tenantId, created_by: createdBy, author: createdBy, ...toColumns(values) };
   await insertRow(manager, 'schedules', columns);
   return id;
 }
 
+/** @param author in whose name it makes operations from now on; left out, as before */
 export async function updateScheduleRow(
   manager: EntityManager,
   id: string,
   values: ScheduleValues,
+  author?: string,
 ): Promise<void> {
-  await updateRow(manager, 'schedules', { id }, toColumns(values));
+  const columns = { ...toColumns(values), ...(author !== undefined && { author }) };
+  await updateRow(manager, 'schedules', { id }, columns);
 }
 
 /** The fleet cannot be deleted before the transaction has ended. Throws AppError `not-found`. */

@@ -1,10 +1,13 @@
 /**
  * The operation that an alarm starts: made in the transaction that raises or clears the alarm, so that it
- * is there once, or not at all and the alarm is not either. What cannot be made is said on the alarm.
+ * is there once, or not at all and the alarm is not either. It is made in the name of the rule's author,
+ * who must still be allowed to. What cannot be made is said on the alarm.
  */
 import type { EntityManager } from 'typeorm';
 import type { AlarmAction } from '../../common/alarms/rules.ts';
 import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
+import { recordAudit } from '../../common/db/queries/audit.ts';
+import { requireAuthority } from '../../common/db/queries/authority.ts';
 import type { NewEvent } from '../../common/db/queries/events.ts';
 import { insertOperation } from '../../common/db/queries/operation-creation.ts';
 import { resolveTargets } from '../../common/db/queries/operation-targets.ts';
@@ -53,6 +56,8 @@ export async function startAction(
     // A quota, a board that is revoked, a procedure that is gone: the alarm is raised nevertheless.
     if (!(error instanceof AppError) || error.code === 'unavailable') throw error;
     await manager.query('ROLLBACK TO SAVEPOINT alarm_action');
+    if (error.code === 'forbidden')
+      await auditRefusal(manager, rule, { alarm: alarm.id, reason: error.message });
     return { operationId: null, error: `${error.code}: ${error.message}`.slice(0, 500), events: [], board };
   }
 }
@@ -77,9 +82,14 @@ async function makeOperation(
 ): Promise<{ id: string; events: NewEvent[] }> {
   const { tenantId } = rule;
   const { procedure, kwargs, delivery, attempts } = action;
+  const { boards: scopeBoards } = await requireAuthority(manager, {
+    tenantId,
+    author: rule.author,
+    procedure,
+  });
   await takeOperationPlace(manager, tenantId, await readQuotaLimits(manager, tenantId, quotas));
   const target = { boards: [board] };
-  const resolved = await resolveTargets(manager, { tenantId, target, scopeBoards: null, procedure, kwargs });
+  const resolved = await resolveTargets(manager, { tenantId, target, scopeBoards, procedure, kwargs });
   requireTargets(resolved, { procedure });
   return insertOperation(manager, {
     tenantId,
@@ -92,6 +102,23 @@ async function makeOperation(
     parallel: false,
     createdBy: `alarm-rule:${rule.id}`,
     boards: resolved.included,
-    evidence: { alarm: alarmId, rule: rule.id, ruleName: rule.name, author: rule.createdBy },
+    evidence: { alarm: alarmId, rule: rule.id, ruleName: rule.name, author: rule.author },
+  });
+}
+
+function auditRefusal(
+  manager: EntityManager,
+  { id, tenantId, name, author }: AlarmRuleRow,
+  detail: { alarm: string; reason: string },
+): Promise<void> {
+  return recordAudit(manager, {
+    tenantId,
+    actorKind: 'process',
+    actor: 'conductor',
+    action: 'start-alarm-action',
+    targetKind: 'alarm-rule',
+    target: id,
+    result: 'forbidden',
+    detail: { name, author, ...detail },
   });
 }

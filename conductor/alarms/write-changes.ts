@@ -158,10 +158,10 @@ function newAlarm(watched: Watched, transition: Transition, boardName: string, n
 
 function eventOf(row: AlarmRow, { kind, reading }: Transition): NewEvent {
   const value = reading?.value ?? null;
-  const operation = row.operationId;
+  const did = { operation: row.operationId, actionError: row.actionError };
   return kind === 'raise'
-    ? alarmEvent(row, { state: 'raised', change: 'raised', value, operation })
-    : alarmEvent(row, { state: 'cleared', change: 'cleared', value, reason: 'condition', operation });
+    ? alarmEvent(row, { state: 'raised', change: 'raised', value, ...did })
+    : alarmEvent(row, { state: 'cleared', change: 'cleared', value, reason: 'condition', ...did });
 }
 
 async function readBoardNames(

@@ -4,6 +4,7 @@
  * out; the row of the run is there once per due time whatever happens.
  */
 import type { EntityManager } from 'typeorm';
+import { requireAuthority } from '../../common/db/queries/authority.ts';
 import { appendEvents } from '../../common/db/queries/events.ts';
 import { insertOperation } from '../../common/db/queries/operation-creation.ts';
 import { resolveTargets, type TargetChoice } from '../../common/db/queries/operation-targets.ts';
@@ -17,7 +18,9 @@ import type { TaskContext } from '../scheduler.ts';
 import { cancelPrevious } from './cancel-previous.ts';
 import {
   advanceSchedule,
+  auditRefusal,
   type DueSchedule,
+  deedOf,
   findOpenOperations,
   findRemainingBoards,
   insertRun,
@@ -30,6 +33,8 @@ export interface TakenStep {
   outcome: StepOutcome;
   /** Operations that were made or changed. */
   operations: string[];
+  /** Why it made none; null = it did. Left out where that is not said of the schedule. */
+  error?: string | null;
 }
 
 type Fire = Extract<ScheduleStep, { kind: 'fire' }>;
@@ -42,16 +47,18 @@ export async function takeStep(
   rules: { now: number; quotas: QuotaLimits },
 ): Promise<TakenStep | undefined> {
   if (step.kind === 'miss') return context.write((manager) => miss(manager, schedule, step));
-  const cancelled =
-    schedule.overlap === 'cancel-previous' ? await cancelPrevious(context, schedule, step) : [];
-  const limits = await context.database.read((manager) =>
-    readQuotaLimits(manager, schedule.tenantId, rules.quotas),
-  );
+  const cancels = schedule.overlap === 'cancel-previous';
   try {
+    const limits = await context.database.read(async (manager) => {
+      // That is the author's doing as well.
+      if (cancels) await requireAuthority(manager, deedOf(schedule));
+      return readQuotaLimits(manager, schedule.tenantId, rules.quotas);
+    });
+    const cancelled = cancels ? await cancelPrevious(context, schedule, step) : [];
     const taken = await context.write((manager) => fire(manager, schedule, step, { now: rules.now, limits }));
     return taken && { ...taken, operations: [...cancelled, ...taken.operations] };
   } catch (error) {
-    // No boards, a fleet that is gone, a quota: it is on record, and the next due time may do better.
+    // No boards, a quota, an author who may not any more: it is on record, and the next due time may do better.
     if (!(error instanceof AppError) || error.code === 'unavailable') throw error;
     context.logger.debug({ schedule: schedule.id, reason: error.message }, 'a due time made no operation');
     return context.write((manager) => fail(manager, schedule, step, error));
@@ -87,7 +94,8 @@ async function fire(
   await takeOperationPlace(manager, tenantId, limits);
   const { procedure, kwargs } = operation;
   const target = await remainingTarget(manager, schedule);
-  const resolved = await resolveTargets(manager, { tenantId, target, scopeBoards: null, procedure, kwargs });
+  const { boards: scopeBoards } = await requireAuthority(manager, deedOf(schedule));
+  const resolved = await resolveTargets(manager, { tenantId, target, scopeBoards, procedure, kwargs });
   requireTargets(resolved, { procedure });
   // What is made up for has its time from now on: it would be over otherwise.
   const startsAt = step.isLate ? now : dueAt;
@@ -102,10 +110,10 @@ async function fire(
     createdBy: `schedule:${schedule.id}`,
     scheduleId: schedule.id,
     dueAt: new Date(dueAt),
-    evidence: { schedule: schedule.id, excluded: resolved.excluded.length },
+    evidence: { schedule: schedule.id, author: schedule.author, excluded: resolved.excluded.length },
   });
   await appendEvents(manager, events);
-  return { outcome: 'created', operations: [id] };
+  return { outcome: 'created', operations: [id], error: null };
 }
 
 /** Named boards that were deleted since do not keep the others from theirs. */
@@ -132,7 +140,9 @@ async function fail(
   if (!(await advanceSchedule(manager, schedule, { nextAt, dueAt, error: error.message }))) return undefined;
   const detail = `${error.code}: ${error.message}`;
   const run = { scheduleId: schedule.id, dueAt, operationId: null, outcome: 'failed', detail } as const;
-  return { outcome: (await insertRun(manager, run)) ? 'failed' : 'known', operations: [] };
+  const isFirst = await insertRun(manager, run);
+  if (isFirst) await auditRefusal(manager, schedule, error);
+  return { outcome: isFirst ? 'failed' : 'known', operations: [], error: error.message };
 }
 
 async function miss(

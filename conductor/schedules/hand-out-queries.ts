@@ -6,6 +6,8 @@ import {
   scheduleColumns,
   toScheduleRow,
 } from '../../common/db/queries/schedule-rows.ts';
+import type { AppError } from '../../common/runtime/app-error.ts';
+import { auditRefusal } from './schedule-queries.ts';
 
 /** Tenants that have schedules for boards to run, or boards that still hold some. */
 export async function findOfflineTenants(manager: EntityManager): Promise<string[]> {
@@ -22,6 +24,20 @@ export async function findOfflineSchedules(manager: EntityManager, tenantId: str
     [tenantId],
   )) as RawScheduleRow[];
   return rows.map(toScheduleRow);
+}
+
+/** Why its boards do not have it; null = they may. */
+export async function noteError(
+  manager: EntityManager,
+  schedule: ScheduleRow,
+  error: AppError | null,
+): Promise<void> {
+  await manager.query('UPDATE schedules SET last_error = ? WHERE id = ? AND version = ?', [
+    error?.message.slice(0, 500) ?? null,
+    schedule.id,
+    schedule.version,
+  ]);
+  if (error) await auditRefusal(manager, schedule, error);
 }
 
 export interface Handed {

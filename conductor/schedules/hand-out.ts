@@ -2,9 +2,11 @@
  * Hands schedules to the boards that run them by themselves. What a board shall have is computed from
  * the rows each time; what it was given is one row with a hash, and with the journal that has it, so
  * that a board that lost its state gets all of it again. Boards that are offline are handed theirs
- * when they are back. Giving a list twice does no harm: it replaces what the board has.
+ * when they are back; what a schedule's author may not do any more is taken back. Giving a list twice
+ * does no harm: it replaces what the board has.
  */
 import { randomBytes } from 'node:crypto';
+import { requireAuthority } from '../../common/db/queries/authority.ts';
 import { resolveTargets } from '../../common/db/queries/operation-targets.ts';
 import type { ScheduleRow } from '../../common/db/queries/schedule-rows.ts';
 import type { RelayClient } from '../../common/relay/relay-client.ts';
@@ -21,9 +23,11 @@ import {
   findOfflineTenants,
   findOnlineBoards,
   forgetHanded,
+  noteError,
   noteHanded,
   type OnlineBoard,
 } from './hand-out-queries.ts';
+import { deedOf } from './schedule-queries.ts';
 
 export interface HandOutOptions {
   relay: Pick<RelayClient, 'call'>;
@@ -84,21 +88,24 @@ async function findWanting(context: TaskContext, tenantId: string, rests: BoardR
   });
 }
 
-/** A schedule whose target is gone has no boards; the others go on. */
-async function findBoards(
-  { database, logger }: TaskContext,
-  tenantId: string,
-  { id, operation }: ScheduleRow,
-): Promise<string[]> {
-  const { procedure, kwargs, target } = operation;
+/** A schedule whose target is gone, or whose author has no right to it, has no boards; the others go on. */
+async function findBoards(context: TaskContext, tenantId: string, schedule: ScheduleRow): Promise<string[]> {
+  const { procedure, kwargs, target } = schedule.operation;
   try {
-    const { included } = await database.read((manager) =>
-      resolveTargets(manager, { tenantId, target, scopeBoards: null, procedure, kwargs }),
-    );
+    const { included } = await context.database.read(async (manager) => {
+      const { boards: scopeBoards } = await requireAuthority(manager, deedOf(schedule));
+      return resolveTargets(manager, { tenantId, target, scopeBoards, procedure, kwargs });
+    });
+    if (schedule.lastError !== null) await context.write((manager) => noteError(manager, schedule, null));
     return included.map(({ uuid }) => uuid);
   } catch (error) {
     if (!(error instanceof AppError) || error.code === 'unavailable') throw error;
-    logger.debug({ schedule: id, reason: error.message }, 'an offline schedule has no boards');
+    context.logger.debug(
+      { schedule: schedule.id, reason: error.message },
+      'an offline schedule has no boards',
+    );
+    if (schedule.lastError !== error.message.slice(0, 500))
+      await context.write((manager) => noteError(manager, schedule, error));
     return [];
   }
 }

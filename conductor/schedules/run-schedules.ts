@@ -79,7 +79,8 @@ async function walk(context: TaskContext, schedule: DueSchedule, run: Walk): Pro
     run.onStep?.(taken.outcome);
     if (taken.operations.length > 0) run.onOperations(taken.operations);
     if (step.nextAt === undefined || run.budget.spent()) return hasMoved;
-    current = { ...current, nextAt: new Date(step.nextAt) };
+    const { error = current.lastError } = taken;
+    current = { ...current, nextAt: new Date(step.nextAt), lastError: error };
   }
 }
 

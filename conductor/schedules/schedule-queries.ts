@@ -1,11 +1,14 @@
 /** What the tasks of schedules read and write; each function is one step of a transaction. */
 import type { EntityManager } from 'typeorm';
+import { recordAudit } from '../../common/db/queries/audit.ts';
+import type { Deed } from '../../common/db/queries/authority.ts';
 import {
   type RawScheduleRow,
   type ScheduleRow,
   scheduleColumns,
   toScheduleRow,
 } from '../../common/db/queries/schedule-rows.ts';
+import type { AppError } from '../../common/runtime/app-error.ts';
 import { onTimeMs } from '../../common/wamp/board-schedules.ts';
 
 /** An active schedule whose time has come. */
@@ -55,6 +58,30 @@ export async function advanceSchedule(
     ],
   )) as { affectedRows: number };
   return result.affectedRows === 1;
+}
+
+/** What the schedule does, and in whose name. */
+export function deedOf({ tenantId, author, operation }: ScheduleRow): Deed {
+  return { tenantId, author, procedure: operation.procedure };
+}
+
+/** Of an author without the right: when that begins, and not at each due time. */
+export async function auditRefusal(
+  manager: EntityManager,
+  { id, tenantId, name, author, lastError }: ScheduleRow,
+  error: AppError,
+): Promise<void> {
+  if (error.code !== 'forbidden' || error.message === lastError) return;
+  await recordAudit(manager, {
+    tenantId,
+    actorKind: 'process',
+    actor: 'conductor',
+    action: 'run-schedule',
+    targetKind: 'schedule',
+    target: id,
+    result: error.code,
+    detail: { name, author, reason: error.message },
+  });
 }
 
 export async function pauseBroken(

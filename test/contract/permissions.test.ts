@@ -5,7 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import type { RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { permissions } from '../../api/http/permissions.ts';
 import { listOperations, loadOpenapiDocument } from '../../api/openapi-document.ts';
+import { operatingRoles } from '../../common/db/roles.ts';
 import {
   type Answer,
   type RequestOptions,
@@ -513,6 +515,11 @@ describe('the table of permissions', () => {
       const token = (await tokenOf(column, 'getMe', target)) as string;
       const { body } = await api.request('/v1/me', { token });
       const decided = Object.keys(matrix).filter((id) => matrix[id]?.replaceAll(' ', '')[index] === '+');
+  it('asks the same roles for an operation now and for one that a schedule or an alarm starts later', () => {
+    for (const id of ['createOperation', 'createSchedule', 'createAlarmRule'] as const)
+      expect(permissions[id].roles, id).toEqual(['admin', ...operatingRoles]);
+  });
+
       expect([...body.can].sort(), column).toEqual(decided.sort());
     }
   });

@@ -92,6 +92,13 @@ export function createRows(connection: Connection) {
       });
       return { id, token };
     },
+    /** A user with a role in the tenant; answers as `created_by` has it. */
+    async author(tenantId: string, role: TenantRole = 'manager_iot_project'): Promise<`user:${string}`> {
+      const id = randomUUID();
+      await insert('users', { id, username: id, password_hash: '', ...made });
+      await insert('memberships', { tenant_id: tenantId, user_id: id, role, created_at: now });
+      return `user:${id}`;
+    },
     async agent(relayUrl: string, cell = 'default'): Promise<string> {
       const id = randomUUID();
       await connection.query(

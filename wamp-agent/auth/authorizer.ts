@@ -11,6 +11,7 @@
  */
 
 import { AppError } from '../../common/runtime/app-error.ts';
+import { matchesProcedure } from '../../common/wamp/procedure-scope.ts';
 import type { Caller, InvocationHandler } from '../../common/wamp/typed-session.ts';
 import {
   agentUris,
@@ -116,14 +117,6 @@ function decideBoard({ authid, action, uri, match, invoke }: Question): Answer {
 
 function inScope(boards: readonly string[] | null, boardUuid: string): boolean {
   return boards === null || boards.includes(boardUuid);
-}
-
-/** `*` at the end of a scope stands for anything. */
-export function matchesProcedure(scopes: readonly string[] | null, procedure: string): boolean {
-  if (scopes === null) return true;
-  return scopes.some((scope) =>
-    scope.endsWith('*') ? procedure.startsWith(scope.slice(0, -1)) : procedure === scope,
-  );
 }
 
 function parseQuestion(args: unknown[]): Question {

@@ -36,6 +36,8 @@ export const AlarmRuleSetEntity = new EntitySchema<AlarmRuleSet>({
 
 export interface AlarmRuleRow extends AlarmRule {
   createdBy: string;
+  /** In whose name its action makes operations: whoever made or last changed it; null = nobody. */
+  author: string | null;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -59,6 +61,7 @@ export const AlarmRuleEntity = new EntitySchema<AlarmRuleRow>({
     action: json('alarm_action', nullable),
     revision: whole('revision', { default: 1 }),
     createdBy: ascii('created_by', 60),
+    author: ascii('author', 60, nullable),
     version: whole('version', { default: 1 }),
     createdAt: time('created_at'),
     updatedAt: time('updated_at'),

@@ -87,6 +87,8 @@ export interface Schedule {
   lastDueAt: Date | null;
   lastError: string | null;
   createdBy: string;
+  /** In whose name it makes operations: whoever made or last changed it; null = nobody. */
+  author: string | null;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -111,6 +113,7 @@ export const ScheduleEntity = new EntitySchema<Schedule>({
     lastDueAt: time('last_due_at', nullable),
     lastError: text('last_error', 500, nullable),
     createdBy: ascii('created_by', 60),
+    author: ascii('author', 60, nullable),
     version: whole('version', { default: 1 }),
     createdAt: time('created_at'),
     updatedAt: time('updated_at'),

@@ -7,7 +7,7 @@ import { addConsumer, removeConsumer } from './outbox.ts';
 
 export const alarmRuleColumns = `id, tenant_id AS tenantId, name, severity, enabled, target, stream,
   alarm_condition AS \`condition\`, for_seconds AS forSeconds, hysteresis, clear_for_seconds AS clearForSeconds,
-  alarm_action AS action, revision, created_by AS createdBy, version, created_at AS createdAt, updated_at AS updatedAt`;
+  alarm_action AS action, revision, created_by AS createdBy, author, version, created_at AS createdAt, updated_at AS updatedAt`;
 
 /** As the database gives it. */
 export interface RawAlarmRuleRow extends Omit<AlarmRuleRow, 'enabled' | 'target' | 'condition' | 'action'> {

@@ -81,6 +81,8 @@ export interface AlarmPayload {
   /** Of a cleared one. */
   reason?: ClearReason;
   operation?: string;
+  /** Why its action made none. */
+  actionError?: string;
 }
 
 type Told = Pick<
@@ -93,9 +95,10 @@ export function alarmEvent(
   change: Pick<AlarmPayload, 'state' | 'change' | 'value'> & {
     reason?: ClearReason;
     operation?: string | null;
+    actionError?: string | null;
   },
 ): NewEvent {
-  const { operation, ...rest } = change;
+  const { operation, actionError, ...rest } = change;
   const payload: AlarmPayload = {
     alarm: alarm.id,
     rule: alarm.ruleId,
@@ -107,6 +110,7 @@ export function alarmEvent(
     since: new Date(alarm.since).toISOString(),
     ...rest,
     ...(operation != null && { operation }),
+    ...(actionError != null && { actionError }),
   };
   return { tenantId: alarm.tenantId, boardUuid: alarm.boardUuid, type: 'alarm', payload: { ...payload } };
 }

@@ -34,6 +34,7 @@ export interface ScheduleRow {
   lastDueAt: Date | null;
   lastError: string | null;
   createdBy: string;
+  author: string | null;
   version: number;
   createdAt: Date;
   updatedAt: Date;
@@ -41,7 +42,7 @@ export interface ScheduleRow {
 
 export const scheduleColumns = `id, tenant_id AS tenantId, name, state, timing, jitter_seconds AS jitterSeconds, overlap,
   catch_up AS catchUpMode, catch_up_limit AS catchUpLimit, offline, operation, next_at AS nextAt,
-  last_due_at AS lastDueAt, last_error AS lastError, created_by AS createdBy, version, created_at AS createdAt,
+  last_due_at AS lastDueAt, last_error AS lastError, created_by AS createdBy, author, version, created_at AS createdAt,
   updated_at AS updatedAt`;
 
 /** As the database gives it. */

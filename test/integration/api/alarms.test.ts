@@ -233,6 +233,18 @@ describe('an alarm rule', () => {
     );
   });
 
+  it('acts in the name of whoever made or changed it last', async () => {
+    const made = (await create()).body;
+    expect(made.author).toBe(made.createdBy);
+    const key = await api.rows.key(tenant);
+    const changed = await call('PATCH', `/v1/alarm-rules/${made.id}`, {}, key.token);
+    expect(changed.body, changed.text).toMatchObject({
+      author: `key:${key.id}`,
+      createdBy: made.createdBy,
+      version: 2,
+    });
+  });
+
   it('counts for the conductors: each change shows, and which rules are enabled', async () => {
     const before = await setOf();
     const { id } = (await create()).body;

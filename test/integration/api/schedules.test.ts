@@ -278,6 +278,22 @@ describe('a schedule', () => {
     expect((await call('GET', path, undefined, other)).status).toBe(200);
   });
 
+  it('is in the name of whoever made, changed or resumed it last', async () => {
+    const other = await api.rows.user({ memberships: { [tenant]: 'admin_iot_project' } });
+    const key = await api.rows.key(tenant);
+    const made = (await create()).body;
+    expect(made.author).toBe(made.createdBy);
+    const path = `/v1/schedules/${made.id}`;
+    const answers = async (method: string, suffix: string, token: string, body?: object) =>
+      (await call(method, path + suffix, body, token)).body;
+    expect(await answers('POST', '/pause', key.token)).toMatchObject({ author: made.author });
+    expect(await answers('POST', '/resume', key.token)).toMatchObject({ author: `key:${key.id}` });
+    expect(await answers('PATCH', '', other.token, {})).toMatchObject({
+      author: `user:${other.id}`,
+      createdBy: made.createdBy,
+    });
+  });
+
   it('is counted against the quota of schedules, exactly', async () => {
     const limited = await api.rows.tenant();
     const token = (await api.rows.key(limited)).token;

@@ -174,7 +174,8 @@ describe('an interlock', () => {
   it('switches off on another board with the alarm: one operation, its board is woken, and all is on record', async () => {
     const hv = await db.rows.board(tenant, 'hv');
     await offer(hv, 'hv.switch');
-    const rule = await db.rule(tenant, { action: { ...hvOff, board: hv, deadlineSeconds: 30 } });
+    const author = await db.rows.author(tenant);
+    const rule = await db.rule(tenant, { action: { ...hvOff, board: hv, deadlineSeconds: 30 } }, author);
     const conductor = db.start();
     await temp.now(120);
     await untilStates(rule, ['raised']);
@@ -196,7 +197,7 @@ describe('an interlock', () => {
       "SELECT evidence FROM operation_events WHERE operation_id = ? AND kind = 'created'",
       [operation?.id],
     );
-    expect(event?.evidence).toMatchObject({ alarm: alarm?.id, rule, author: 'user:author' });
+    expect(event?.evidence).toMatchObject({ alarm: alarm?.id, rule, author });
     await until('the board is woken', () => conductor.woken.includes(hv));
     await temp.now(20);
     await untilStates(rule, ['cleared']);
@@ -257,6 +258,55 @@ describe('an interlock', () => {
     expect(
       await db.value('SELECT COALESCE(SUM(operations), 0) FROM tenant_usage WHERE tenant_id = ?', [tenant]),
     ).toBe('0');
+  });
+
+  it('whose author may not any more is not made; the alarm, its event and the audit say so, and it is there', async () => {
+    await offer(board, 'hv.switch');
+    const author = await db.rows.author(tenant);
+    const { id: key } = await db.rows.key(tenant);
+    const byUser = await db.rule(tenant, { action: hvOff }, author);
+    const byKey = await db.rule(tenant, { action: hvOff }, `key:${key}`);
+    const byNobody = await db.rule(tenant, { action: hvOff }, 'test');
+    await db.connection.query("UPDATE memberships SET role = 'user_iot' WHERE tenant_id = ?", [tenant]);
+    await db.connection.query('UPDATE api_keys SET revoked_at = UTC_TIMESTAMP(3) WHERE id = ?', [key]);
+    db.start();
+    await temp.now(120);
+    for (const [rule, reason] of [
+      [byUser, /^forbidden: the role of its author user:\S+ is user_iot/],
+      [byKey, /^forbidden: its author key:\S+ was revoked/],
+      [byNobody, /^forbidden: nobody answers for it/],
+    ] as const) {
+      await untilStates(rule, ['raised']);
+      const [alarm] = await db.alarms(rule);
+      expect(alarm).toMatchObject({ operation_id: null, action_error: expect.stringMatching(reason) });
+      expect(
+        await db.all("SELECT * FROM audit_events WHERE action = 'start-alarm-action' AND target = ?", [rule]),
+      ).toMatchObject([
+        {
+          tenant_id: tenant,
+          actor_kind: 'process',
+          target_kind: 'alarm-rule',
+          result: 'forbidden',
+          detail: { alarm: alarm?.id },
+        },
+      ]);
+      const events = await db.all<{ payload: { rule: string; actionError?: string } }>(
+        "SELECT payload FROM events WHERE tenant_id = ? AND type = 'alarm'",
+        [tenant],
+      );
+      const [event] = events.filter(({ payload }) => payload.rule === rule);
+      expect(event?.payload.actionError).toMatch(reason);
+    }
+    expect(await operations()).toEqual([]);
+    // Another one answers for it: the next alarm does what it should.
+    await temp.now(20);
+    await untilStates(byUser, ['cleared']);
+    const other = await db.rows.author(tenant);
+    await db.changeRule(tenant, 'UPDATE alarm_rules SET author = ? WHERE id = ?', [other, byUser]);
+    await temp.now(130);
+    await untilStates(byUser, ['cleared', 'raised']);
+    expect(await operations()).toHaveLength(1);
+    expect((await db.alarms(byUser)).at(-1)).toMatchObject({ action_error: null });
   });
 
   it('is checked against the contract of the day', async () => {

@@ -51,8 +51,10 @@ export async function openAlarmFixture() {
     ...db,
     all: rows,
 
-    async rule(tenantId: string, input: Partial<RuleInput>): Promise<string> {
+    /** @param author a manager of the tenant when left out */
+    async rule(tenantId: string, input: Partial<RuleInput>, author?: string): Promise<string> {
       count += 1;
+      const createdBy = author ?? (await db.rows.author(tenantId));
       const values = parseRule({
         name: `rule-${count}`,
         stream: 'sensor/temp',
@@ -61,7 +63,7 @@ export async function openAlarmFixture() {
       });
       return db.database.transaction(async (manager) => {
         await beginRuleChange(manager, tenantId);
-        const id = await insertRule(manager, tenantId, values, 'user:author');
+        const id = await insertRule(manager, tenantId, values, createdBy);
         await endRuleChange(manager, tenantId);
         return id;
       });

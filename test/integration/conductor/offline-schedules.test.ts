@@ -61,6 +61,7 @@ async function schedule(tenant: string, target: object, columns: object = {}): P
       offline: 1,
       operation: JSON.stringify({ procedure: 'ping', kwargs: { a: 1 }, target, deadlineSeconds: 30 }),
       created_by: 'test',
+      author: await db.rows.author(tenant),
       created_at: at,
       updated_at: at,
       ...columns,
@@ -179,6 +180,32 @@ describe('an offline schedule', () => {
     await db.connection.query('DELETE FROM fleets WHERE id = ?', [fleet]);
     await run();
     expect(idsHanded().slice(3)).toEqual([[there, []]]);
+  });
+
+  it('is taken back when its author loses the right, says why, and comes again with another author', async () => {
+    const tenant = await db.rows.tenant();
+    const uuid = await board(tenant, 'gw');
+    const id = await schedule(tenant, { boards: [uuid] });
+    const lastError = () => db.value('SELECT last_error FROM schedules WHERE id = ?', [id]);
+    await run();
+    expect(await lastError()).toBeNull();
+    await db.connection.query("UPDATE memberships SET role = 'user_iot' WHERE tenant_id = ?", [tenant]);
+    await run();
+    await run();
+    expect(await lastError()).toMatch(/^the role of its author user:\S+ is user_iot/);
+    const denied = 'SELECT COUNT(*) FROM audit_events WHERE target = ? AND result = ?';
+    expect(Number(await db.value(denied, [id, 'forbidden']))).toBe(1);
+    await db.connection.query('UPDATE schedules SET author = ? WHERE id = ?', [
+      await db.rows.author(tenant),
+      id,
+    ]);
+    await run();
+    expect(await lastError()).toBeNull();
+    expect(idsHanded()).toEqual([
+      [uuid, [id]],
+      [uuid, []],
+      [uuid, [id]],
+    ]);
   });
 
   it('is handed again to a board that came with another journal', async () => {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { matchesProcedure } from '../../../common/wamp/procedure-scope.ts';
 import { createAttemptLimit } from '../../../wamp-agent/auth/attempt-limit.ts';
-import { matchesProcedure } from '../../../wamp-agent/auth/authorizer.ts';
 import { createJoinGate } from '../../../wamp-agent/auth/join-gate.ts';
 import { createJoinMemory } from '../../../wamp-agent/auth/joins.ts';
 import { peerAddress } from '../../../wamp-agent/auth/peer-address.ts';

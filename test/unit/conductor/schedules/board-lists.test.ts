@@ -32,6 +32,7 @@ function schedule(number: number, more: Partial<ScheduleRow> = {}): ScheduleRow 
     lastDueAt: null,
     lastError: null,
     createdBy: 'test',
+    author: null,
     version: 1,
     createdAt: at,
     updatedAt: at,
