@@ -1225,7 +1225,12 @@ export interface paths {
          *     403 `quota-exceeded`.
          */
         post: operations["createModule"];
-        delete?: never;
+        /**
+         * Forget all devices of the board that wait for a decision
+         * @description All that were discovered, are in quarantine, and that nobody has decided about. Where the policy is `quarantine`, what they
+         *     have sent stays on the board as dead letters. When one is heard again, it is unknown: the policy of the tenant decides.
+         */
+        delete: operations["clearQuarantine"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2696,13 +2701,13 @@ export interface components {
             /** @description Why the last due time made no operation; of one that its boards run by themselves, why they do not have it. */
             lastError: string | null;
             createdBy: string;
+            /** @description In whose name it starts operations: whoever made, resumed or last changed it. What they may not do any more, it does not. */
+            author: string | null;
             version: components["schemas"]["Version"];
             createdAt: components["schemas"]["Time"];
             updatedAt: components["schemas"]["Time"];
         };
         ScheduleList: {
-            /** @description In whose name it starts operations: whoever made, resumed or last changed it. What they may not do any more, it does not. */
-            author: string | null;
             items: components["schemas"]["Schedule"][];
             next?: components["schemas"]["Next"];
         };
@@ -2945,13 +2950,13 @@ export interface components {
             clearForSeconds: number;
             action: components["schemas"]["AlarmAction"] | null;
             createdBy: string;
+            /** @description In whose name its action starts operations: whoever made or last changed it. What they may not do any more, the action does not. */
+            author: string | null;
             version: components["schemas"]["Version"];
             createdAt: components["schemas"]["Time"];
             updatedAt: components["schemas"]["Time"];
         };
         AlarmRuleList: {
-            /** @description In whose name its action starts operations: whoever made or last changed it. What they may not do any more, the action does not. */
-            author: string | null;
             items: components["schemas"]["AlarmRule"][];
             next?: components["schemas"]["Next"];
         };
@@ -3109,6 +3114,19 @@ export interface components {
         ModuleList: {
             items: components["schemas"]["Module"][];
             next?: components["schemas"]["Next"];
+        };
+        BoardModuleList: {
+            items: components["schemas"]["Module"][];
+            next?: components["schemas"]["Next"];
+            quarantine: components["schemas"]["Quarantine"];
+        };
+        /**
+         * @description Places for devices that were discovered and wait for a decision. When all are taken, a device that nobody has heard of is refused
+         *     (`rejected` of its source), unless one of them has not been heard for ten minutes and gives way.
+         */
+        Quarantine: {
+            used: number;
+            limit: number;
         };
         /** @description Messages of a source. It is balanced when `received = stored + duplicate + rejected + waiting`. */
         Source: {
@@ -5685,7 +5703,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ModuleList"];
+                    "application/json": components["schemas"]["BoardModuleList"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -5721,6 +5739,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Module"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    clearQuarantine: {
+        parameters: {
+            query: {
+                /** @description Only in this tenant (id, name or slug). */
+                tenant?: components["parameters"]["boardTenant"];
+                state: "quarantined";
+            };
+            header?: never;
+            path: {
+                /** @description uuid, or name. A name that exists in several of the caller's tenants needs `tenant`. */
+                board: components["parameters"]["board"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are forgotten. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description How many. */
+                        forgotten: number;
+                    };
                 };
             };
             default: components["responses"]["Problem"];

@@ -114,6 +114,7 @@ export const permissions: Readonly<Record<OperationId, Permission>> = {
   callProcedure: { roles: managers, keys: 'any' },
   listModules: { roles: readers, keys: 'any' },
   createModule: { roles: managers, keys: 'any' },
+  clearQuarantine: { roles: managers, keys: 'any' },
   getModule: { roles: readers, keys: 'any' },
   updateModule: { roles: managers, keys: 'any' },
   deleteModule: { roles: managers, keys: 'any' },

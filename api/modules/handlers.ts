@@ -1,8 +1,13 @@
 /** Modules of boards: who is let in, and what was counted of each. Decisions lock the board's row first. */
 import { appendEvents } from '../../common/db/queries/events.ts';
-import { type ModuleChange, moduleEvent, renewModulesVersion } from '../../common/db/queries/modules.ts';
+import {
+  countDevices,
+  type ModuleChange,
+  moduleEvent,
+  renewModulesVersion,
+} from '../../common/db/queries/modules.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import type { ModuleState } from '../../common/wamp/modules.ts';
+import { type ModuleState, moduleLimits } from '../../common/wamp/modules.ts';
 import { type BoardAccess, type BoardReference, getBoardAccess, getTenantAccess } from '../access.ts';
 import { type AuditTarget, auditChange, creatorOf } from '../audit/audit.ts';
 import { lockBoard } from '../boards/board-changes.ts';
@@ -13,6 +18,7 @@ import { pageRequest, toPage } from '../http/paging.ts';
 import { expectedVersion, requireVersion, versionTag } from '../http/versions.ts';
 import type { BoardAsks } from './board-asks.ts';
 import {
+  forgetStrangers,
   getModuleRow,
   insertModule,
   listModuleRows,
@@ -26,6 +32,7 @@ import {
 type ModuleOperations =
   | 'listModules'
   | 'createModule'
+  | 'clearQuarantine'
   | 'getModule'
   | 'updateModule'
   | 'deleteModule'
@@ -43,13 +50,53 @@ export function createModuleHandlers({ database }: ApiDeps, asks: BoardAsks): Ha
     async listModules(request) {
       const { state, origin } = request.query;
       const page = pageRequest(request.query, byName, ['text']);
-      const { rows, shown } = await database.read(async (manager) => {
+      const { rows, shown, strangers } = await database.read(async (manager) => {
         const { uuid } = await getBoardAccess(manager, request);
         const filter = { ...(state && { state }), ...(origin && { origin }) };
         const found = await listModuleRows(manager, uuid, filter, page);
-        return { rows: found, shown: await toModules(manager, found.slice(0, page.limit)) };
+        const counts = await countDevices(manager, uuid);
+        return {
+          rows: found,
+          shown: await toModules(manager, found.slice(0, page.limit)),
+          strangers: counts.strangers,
+        };
       });
-      return { status: 200, body: { ...toPage(rows, page.limit, byName, nothing, byNameKey), items: shown } };
+      const quarantine = { used: strangers, limit: moduleLimits.strangers };
+      return {
+        status: 200,
+        body: { ...toPage(rows, page.limit, byName, nothing, byNameKey), items: shown, quarantine },
+      };
+    },
+
+    async clearQuarantine(request) {
+      const board = await findBoard(request);
+      const forgotten = await database.transaction(async (manager) => {
+        await lockBoard(manager, board.uuid);
+        const names = await forgetStrangers(manager, board.uuid);
+        if (names.length > 0) await renewModulesVersion(manager, board.uuid);
+        await auditChange(manager, request, {
+          tenantId: board.tenantId,
+          targetKind: 'board',
+          target: board.uuid,
+          detail: { forgotten: names.length, modules: names.slice(0, moduleLimits.strangers) },
+        });
+        await appendEvents(
+          manager,
+          names.map((module) =>
+            moduleEvent({
+              boardUuid: board.uuid,
+              tenantId: board.tenantId,
+              module,
+              origin: 'discovered',
+              state: 'quarantined',
+              change: 'forgotten',
+            }),
+          ),
+        );
+        return names.length;
+      });
+      if (forgotten > 0) asks.askBoard(board, request.context.traceparent);
+      return { status: 200, body: { forgotten } };
     },
 
     async listTenantModules(request) {

@@ -2,7 +2,7 @@
 import type { EntityManager } from 'typeorm';
 import type { BoardModule, BoardSource } from '../../common/db/entities/modules.ts';
 import { differenceOf } from '../../common/db/queries/flow.ts';
-import { countDevices } from '../../common/db/queries/modules.ts';
+import { countDevices, isStranger } from '../../common/db/queries/modules.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { type ModuleState, moduleLimits, moduleNamePattern } from '../../common/wamp/modules.ts';
 import type { Schemas } from '../http/operation.ts';
@@ -148,7 +148,7 @@ export async function insertModule(manager: EntityManager, module: NewModule): P
     throw new AppError('name-taken', 'the board has a module of this name', {
       details: { errors: [{ pointer: '/name', detail: 'is taken' }] },
     });
-  const used = await countDevices(manager, module.boardUuid);
+  const { devices: used } = await countDevices(manager, module.boardUuid);
   const limit = moduleLimits.perBoard;
   if (used >= limit)
     throw new AppError('quota-exceeded', `a board may have ${limit} devices, and this one has ${used}`, {
@@ -167,6 +167,18 @@ export async function insertModule(manager: EntityManager, module: NewModule): P
       module.decidedBy,
     ],
   );
+}
+
+/** Below the lock of their board. Answers with their names. */
+export async function forgetStrangers(manager: EntityManager, boardUuid: string): Promise<string[]> {
+  const rows = (await manager.query(
+    `SELECT name FROM modules WHERE board_uuid = ? AND ${isStranger} ORDER BY name`,
+    [boardUuid],
+  )) as { name: string }[];
+  const names = rows.map(({ name }) => name);
+  if (names.length > 0)
+    await manager.query('DELETE FROM modules WHERE board_uuid = ? AND name IN (?)', [boardUuid, names]);
+  return names;
 }
 
 export interface ModuleColumns {

@@ -1,10 +1,11 @@
 /** What becomes of one message: decided and written in the draft of a transaction. */
-import { type ModuleState, moduleLimits } from '../../common/wamp/modules.ts';
+import type { ModuleState } from '../../common/wamp/modules.ts';
 import type { ReadingType } from '../../common/wamp/readings.ts';
 import type { DeadLetter } from './dead-letters.ts';
 import type { Device } from './devices.ts';
 import type { Draft } from './draft.ts';
 import { isMacRight, type MacKeys } from './mac.ts';
+import { findPlace, giveWay } from './places.ts';
 import type { Prepared, PreparedMessage } from './prepare.ts';
 import { quickHash } from './quick-hash.ts';
 import { takeNumber } from './sequence.ts';
@@ -73,40 +74,58 @@ function decide(draft: Draft, context: ApplyContext, arrival: Arrival): IntakeOu
   return store(draft, context, arrival, prepared);
 }
 
-interface Entry {
-  state: ModuleState;
+interface Entry extends Verdict {
   /** That the state is of: of several modules the least welcome one. */
   module: string;
-  detail: string;
 }
 
-function admit(draft: Draft, context: ApplyContext, { door }: Arrival, { modules }: PreparedMessage): Entry {
-  const entries = modules.map((module) => admitModule(draft, context, door.name, module));
+function admit(draft: Draft, context: ApplyContext, arrival: Arrival, { modules }: PreparedMessage): Entry {
+  let before = 0;
+  const entries = modules.map((module) => {
+    const verdict = admitModule(draft, context, arrival, { module, before });
+    if (!draft.findDevice(module) && context.ownerOf(module) === undefined) before += 1;
+    return { module, ...verdict };
+  });
   const worst =
     entries.find((each) => each.state === 'rejected') ?? entries.find((each) => each.state === 'quarantined');
   return worst ?? { state: 'accepted', module: modules[0] ?? '', detail: '' };
 }
 
-function admitModule(draft: Draft, { ownerOf }: ApplyContext, source: string, module: string): Entry {
-  const owner = ownerOf(module);
-  if (owner === source) return { state: 'accepted', module, detail: '' };
-  if (owner !== undefined)
-    return { state: 'rejected', module, detail: `'${module}' is a module of ${owner}` };
-  const known = draft.decisions().states.get(module) ?? draft.findDevice(module)?.state;
-  const state = known ?? stateOfUnknown(draft);
-  if (state === 'rejected') return { state, module, detail: `'${module}' is not let in` };
-  // What the board declares is beside it.
-  const isFull = () =>
-    draft.deviceNames().filter((name) => ownerOf(name) === undefined).length >= moduleLimits.perBoard;
-  if (draft.findDevice(module) || !isFull()) return { state, module, detail: '' };
-  const detail = `the board has ${moduleLimits.perBoard} devices, more are not allowed`;
-  return { state: 'rejected', module, detail };
+interface Verdict {
+  state: ModuleState;
+  detail: string;
+  /** The device that gives its place to this one. */
+  insteadOf?: string;
 }
 
-function stateOfUnknown(draft: Draft): ModuleState {
+function admitModule(
+  draft: Draft,
+  { ownerOf }: ApplyContext,
+  { door, receivedAt }: Arrival,
+  /** `before`: newcomers of the same message ahead of it. */
+  { module, before }: { module: string; before: number },
+): Verdict {
+  const owner = ownerOf(module);
+  if (owner === door.name) return { state: 'accepted', detail: '' };
+  if (owner !== undefined) return { state: 'rejected', detail: `'${module}' is a module of ${owner}` };
+  const known = draft.decisions().states.get(module) ?? draft.findDevice(module)?.state;
+  const state = known ?? stateOfUnknown(draft, before);
+  if (state === 'rejected') return { state, detail: `'${module}' is not let in` };
+  if (draft.findDevice(module)) return { state, detail: '' };
+  const place = findPlace(draft, (name) => ownerOf(name) !== undefined, {
+    state,
+    at: receivedAt,
+    before,
+  });
+  if (!place.isFree) return { state: 'rejected', detail: place.detail };
+  return { state, detail: '', ...(place.insteadOf !== undefined && { insteadOf: place.insteadOf }) };
+}
+
+function stateOfUnknown(draft: Draft, before: number): ModuleState {
   const { unknownDevices, createPerMinute } = draft.decisions();
   if (unknownDevices === 'reject') return 'rejected';
-  return unknownDevices === 'create' && draft.createdLately() < createPerMinute ? 'accepted' : 'quarantined';
+  const mayCreate = unknownDevices === 'create' && draft.createdLately() + before < createPerMinute;
+  return mayCreate ? 'accepted' : 'quarantined';
 }
 
 function findMacFault(
@@ -142,7 +161,8 @@ function devicesOf(
   return modules.map((module) => {
     const known = draft.editDevice(module);
     if (known) return Object.assign(known, { source });
-    const { state } = admitModule(draft, context, source, module);
+    const { state, insteadOf } = admitModule(draft, context, arrival, { module, before: 0 });
+    if (insteadOf !== undefined) giveWay(draft, insteadOf);
     return draft.createDevice({ name: module, source, state, firstSeenAt: arrival.receivedAt });
   });
 }

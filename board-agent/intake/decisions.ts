@@ -3,6 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { ModuleState, ModulesAnswer, UnknownDevicePolicy } from '../../common/wamp/modules.ts';
 import { prepared } from '../state/sqlite-file.ts';
 import type { Draft } from './draft.ts';
+import { rejectHeld } from './give-up.ts';
 
 export interface Decisions {
   unknownDevices: UnknownDevicePolicy;
@@ -60,7 +61,12 @@ export function applyDecisions(draft: Draft, answer: ModulesAnswer, reported: Re
   for (const name of draft.deviceNames()) {
     const wanted = next.states.get(name);
     const wasTold = before.version === undefined || before.states.has(name) || reported.has(name);
-    if (wanted === undefined && wasTold) draft.forgetDevice(name);
+    if (wanted === undefined && wasTold) {
+      draft.forgetDevice(name);
+      // What it said would only bring back what somebody has forgotten.
+      if (before.states.has(name) && unknownDevices === 'quarantine')
+        rejectHeld(draft, name, `'${name}' was forgotten`);
+    }
     if (wanted !== undefined && wanted !== draft.findDevice(name)?.state)
       Object.assign(draft.editDevice(name) ?? {}, { state: wanted });
   }

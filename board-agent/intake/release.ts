@@ -4,6 +4,7 @@ import type { Logger } from '../../common/runtime/logger.ts';
 import { type DeadLetter, findHeld } from './dead-letters.ts';
 import { stateOf } from './decisions.ts';
 import type { Draft } from './draft.ts';
+import { giveUp } from './give-up.ts';
 import type { IntakeOutcome } from './types.ts';
 import type { Worker } from './worker.ts';
 
@@ -32,16 +33,11 @@ export async function releaseHeld({ worker, ownerOf, applyAgain, logger }: Relea
       const name = module;
       await worker.run((draft) => {
         for (const letter of findHeld(draft.tx.db, name, perTransaction))
-          if (!applyAgain(draft, letter)) giveUp(draft, letter);
+          if (!applyAgain(draft, letter))
+            giveUp(draft, letter, `the settings have no source '${letter.source}' any more`);
       });
     }
   } catch (error) {
     logger.warn({ reason: messageOf(error) }, 'messages of accepted devices still wait');
   }
-}
-
-function giveUp(draft: Draft, letter: DeadLetter): void {
-  draft.countWaited(letter.source, 'rejected');
-  const detail = `the settings have no source '${letter.source}' any more`;
-  draft.changeLetter(letter, { reason: 'rejected', detail, ...(letter.module && { module: letter.module }) });
 }

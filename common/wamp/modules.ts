@@ -74,7 +74,8 @@ export interface ModulesAnswer {
   version: string;
   /**
    * Every decision for this board; left out when the board holds this version. Whatever is not in it
-   * is unknown: the policy decides. What finds no room at the server is in it as `rejected`.
+   * is unknown: the policy decides. What finds no room at the server is in it as `rejected`, and is taken
+   * in later when it is still reported and there is room.
    */
   decisions?: { name: string; state: ModuleState }[];
 }
@@ -83,10 +84,18 @@ export const moduleLimits = {
   perReport: 200,
   /** Discovered and created ones; what the board declares is beside it. */
   perBoard: 1000,
+  /** Of them, strangers: in quarantine, and nobody has decided about them. */
+  strangers: 100,
   sources: 200,
   /** perBoard, what a hello may declare (agentLimits.modules), and what a report named in vain. */
   decisions: 1400,
 } as const;
+
+/**
+ * A stranger that was heard so long before a newcomer gives its place to it, where there is no other:
+ * an invented id is heard once, a device again and again. Board and server go by the same rule.
+ */
+export const strangerQuietMs = 600_000;
 
 export const devicesPerMinuteMax = 10_000;
 

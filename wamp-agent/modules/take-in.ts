@@ -3,10 +3,11 @@
  * lock of their board's row:
  *
  *   policy create      accepted, so many in a minute; the others as with quarantine
- *   policy quarantine  quarantined, until somebody decides
+ *   policy quarantine  quarantined, until somebody decides, as far as there is a place (places.ts)
  *   policy reject      not written down: whoever invents ids fills no table
  *
- * A board that holds one back itself (it was flooded, or knew an older policy) is not overruled.
+ * A board that holds one back itself (it was flooded, or knew an older policy) is not overruled. One that
+ * it refuses, because it found no place before, is quarantined when there is one.
  */
 import type { EntityManager } from 'typeorm';
 import { recordAudit } from '../../common/db/queries/audit.ts';
@@ -15,12 +16,15 @@ import {
   countDevices,
   findModulePolicy,
   lockBoardOfModules,
+  type ModuleChange,
   type ModulePolicy,
   moduleEvent,
   renewModulesVersion,
 } from '../../common/db/queries/modules.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
+import type { JsonObject } from '../../common/runtime/guards.ts';
 import { type ModuleReport, type ModuleState, moduleLimits } from '../../common/wamp/modules.ts';
+import { findQuietStrangers, forgetStrangers, type Placed, placeAll } from './places.ts';
 import {
   countFreshlyAccepted,
   type FoundModule,
@@ -28,19 +32,20 @@ import {
   insertDiscovered,
 } from './report-queries.ts';
 
-export interface TakenIn {
-  found: FoundModule[];
-  /** Names for which the policy, or the board itself, has no place. */
+export interface TakenIn extends Placed {
+  /** How many the policy does not want. */
   rejected: number;
-  /** Names that would be too many for the board. */
-  withoutRoom: string[];
 }
 
-/** Must be the first statements of a transaction. Throws AppError `board-not-found`. */
+/**
+ * Must be the first statements of a transaction. Throws AppError `board-not-found`.
+ * @param version of the decisions that the board holds
+ */
 export async function takeIn(
   manager: EntityManager,
   boardUuid: string,
   reported: readonly ModuleReport[],
+  version: string | undefined,
 ): Promise<TakenIn> {
   const isThere = await lockBoardOfModules(manager, boardUuid);
   const policy = isThere ? await findModulePolicy(manager, boardUuid) : undefined;
@@ -51,18 +56,22 @@ export async function takeIn(
     reported.map((each) => each.name),
   );
   const unknown = reported.filter((each) => !known.has(each.name));
-  const wanted = unknown.filter((each) => isWanted(policy, each));
+  // A board that refuses one by older decisions is told of the new ones first.
+  const isWanted = ({ state }: ModuleReport) =>
+    policy.unknownDevices !== 'reject' && (state !== 'rejected' || version === policy.version);
+  const wanted = unknown.filter(isWanted);
   const rejected = unknown.length - wanted.length;
-  if (wanted.length === 0) return { found: [], rejected, withoutRoom: [] };
-  const room = Math.max(0, moduleLimits.perBoard - (await countDevices(manager, boardUuid)));
-  const withoutRoom = wanted.slice(room).map((each) => each.name);
-  const found = await decide(manager, boardUuid, policy, wanted.slice(0, room));
-  if (found.length > 0) await write(manager, { uuid: boardUuid, tenantId: policy.tenantId }, found);
-  return { found, rejected, withoutRoom };
+  if (wanted.length === 0) return { found: [], forgotten: [], withoutRoom: [], rejected };
+  const decided = await decide(manager, boardUuid, policy, wanted);
+  const counts = await countDevices(manager, boardUuid);
+  const isTight =
+    counts.devices + decided.length > moduleLimits.perBoard ||
+    counts.strangers + decided.length > moduleLimits.strangers;
+  const quiet = isTight ? await findQuietStrangers(manager, boardUuid, decided.length) : [];
+  const placed = placeAll(decided, counts, quiet);
+  if (placed.found.length > 0) await write(manager, { uuid: boardUuid, tenantId: policy.tenantId }, placed);
+  return { ...placed, rejected };
 }
-
-const isWanted = ({ unknownDevices }: ModulePolicy, { state }: ModuleReport) =>
-  unknownDevices !== 'reject' && state !== 'rejected';
 
 async function decide(
   manager: EntityManager,
@@ -82,34 +91,33 @@ async function decide(
 async function write(
   manager: EntityManager,
   board: { uuid: string; tenantId: string },
-  found: readonly FoundModule[],
+  { found, forgotten }: Placed,
 ): Promise<void> {
+  const { tenantId, uuid: boardUuid } = board;
+  await forgetStrangers(manager, boardUuid, forgotten);
   await insertDiscovered(manager, board, found);
-  await renewModulesVersion(manager, board.uuid);
+  await renewModulesVersion(manager, boardUuid);
+  const auditOf = (action: string, name: string, detail: JsonObject) => ({
+    tenantId,
+    actorKind: 'board' as const,
+    actor: boardUuid,
+    action,
+    targetKind: 'module',
+    target: `${boardUuid}/${name}`,
+    result: 'ok',
+    detail,
+  });
   await recordAudit(
     manager,
-    ...found.map((each) => ({
-      tenantId: board.tenantId,
-      actorKind: 'board' as const,
-      actor: board.uuid,
-      action: 'discover-module',
-      targetKind: 'module',
-      target: `${board.uuid}/${each.name}`,
-      result: 'ok',
-      detail: { state: each.decided, source: each.source },
-    })),
-  );
-  await appendEvents(
-    manager,
-    found.map((each) =>
-      moduleEvent({
-        boardUuid: board.uuid,
-        tenantId: board.tenantId,
-        module: each.name,
-        state: each.decided,
-        origin: 'discovered',
-        change: 'discovered',
-      }),
+    ...forgotten.map((name) => auditOf('forget-module', name, { reason: 'gave way to a newcomer' })),
+    ...found.map((each) =>
+      auditOf('discover-module', each.name, { state: each.decided, source: each.source }),
     ),
   );
+  const eventOf = (module: string, state: ModuleState, change: ModuleChange) =>
+    moduleEvent({ boardUuid, tenantId, module, state, origin: 'discovered', change });
+  await appendEvents(manager, [
+    ...forgotten.map((name) => eventOf(name, 'quarantined', 'forgotten')),
+    ...found.map((each) => eventOf(each.name, each.decided, 'discovered')),
+  ]);
 }

@@ -7,7 +7,12 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../../common/db/database.ts';
 import { findModulePolicy, type ModulePolicy } from '../../common/db/queries/modules.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { type ModulesAnswer, type ModulesRequest, moduleLimits } from '../../common/wamp/modules.ts';
+import {
+  type ModuleReport,
+  type ModulesAnswer,
+  type ModulesRequest,
+  moduleLimits,
+} from '../../common/wamp/modules.ts';
 import type { Caller } from '../../common/wamp/typed-session.ts';
 import { createAttemptLimit } from '../auth/attempt-limit.ts';
 import type { GetCaller } from '../boards/get-caller.ts';
@@ -30,12 +35,13 @@ export function createReportModules(options: ReportModulesOptions) {
 
   async function report(boardUuid: string, request: ModulesRequest): Promise<ModulesAnswer> {
     const known = await database.read((manager) => writeKnown(manager, boardUuid, request));
-    let withoutRoom: string[] = [];
+    let withoutRoom: ModuleReport[] = [];
     let { policy } = known;
     if (known.count < request.modules.length) {
-      const taken = await database.transaction((manager) => takeIn(manager, boardUuid, request.modules), {
-        repeatable: true,
-      });
+      const taken = await database.transaction(
+        (manager) => takeIn(manager, boardUuid, request.modules, request.version),
+        { repeatable: true },
+      );
       count(taken);
       ({ withoutRoom } = taken);
       // Read again: what was found is a change of the decisions.
@@ -45,11 +51,11 @@ export function createReportModules(options: ReportModulesOptions) {
       unknownDevices: policy.unknownDevices,
       createPerMinute: policy.createPerMinute,
       version: policy.version,
-      ...((request.version !== policy.version || withoutRoom.length > 0) && {
+      ...((request.version !== policy.version || withoutRoom.some(({ state }) => state !== 'rejected')) && {
         decisions: [
           // After the version: they may be newer than it, never older.
           ...(await database.read((manager) => findDecisions(manager, boardUuid))),
-          ...withoutRoom.map((name) => ({ name, state: 'rejected' as const })),
+          ...withoutRoom.map(({ name }) => ({ name, state: 'rejected' as const })),
         ],
       }),
     };

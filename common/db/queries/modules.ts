@@ -50,13 +50,23 @@ export async function renewModulesVersion(manager: EntityManager, boardUuid: str
   await manager.query('UPDATE boards SET modules_version = ? WHERE uuid = ?', [randomUUID(), boardUuid]);
 }
 
-/** How many discovered and created modules a board has. */
-export async function countDevices(manager: EntityManager, boardUuid: string): Promise<number> {
+/** In quarantine by policy: nobody has decided about it, nor expected it. */
+export const isStranger = "(origin = 'discovered' AND state = 'quarantined' AND decided_by IS NULL)";
+
+export interface DeviceCounts {
+  /** Discovered and created modules. */
+  devices: number;
+  /** Those of them that are strangers. */
+  strangers: number;
+}
+
+export async function countDevices(manager: EntityManager, boardUuid: string): Promise<DeviceCounts> {
   const [row] = (await manager.query(
-    "SELECT COUNT(*) AS n FROM modules WHERE board_uuid = ? AND origin <> 'declared'",
+    `SELECT COUNT(*) AS devices, COALESCE(SUM(${isStranger}), 0) AS strangers
+     FROM modules WHERE board_uuid = ? AND origin <> 'declared'`,
     [boardUuid],
-  )) as { n: number | string }[];
-  return Number(row?.n ?? 0);
+  )) as { devices: number | string; strangers: number | string }[];
+  return { devices: Number(row?.devices ?? 0), strangers: Number(row?.strangers ?? 0) };
 }
 
 export type ModuleChange = 'discovered' | 'created' | 'forgotten' | ModuleState;

@@ -69,6 +69,7 @@ const boardPositions: Position[] = [
     () => ({ state: 'accepted' }),
   ),
   send('DELETE', (id) => `/v1/boards/${id}/modules/n1`),
+  send('DELETE', (id) => `/v1/boards/${id}/modules?state=quarantined`),
   get((id) => `/v1/events?board=${id}`),
   send(
     'PATCH',

@@ -266,6 +266,60 @@ describe('a module', () => {
   });
 });
 
+describe('a quarantine', () => {
+  const decided = { decided_by: 'user:x', decided_at: at };
+
+  it('says how many of its places are taken: by whom nobody has decided about', async () => {
+    for (const name of ['a', 'b', 'c']) await addModule(name);
+    await addModule('kept', decided);
+    await addModule('expected', { origin: 'created' });
+    await addModule('good', { state: 'accepted' });
+    const { body } = await send('GET', `${modules()}?limit=1`);
+    expect(body.quarantine).toEqual({ used: 3, limit: 100 });
+  });
+
+  it('is cleared at once: events, one audit row, and the decisions for the board anew', async () => {
+    for (const name of ['a', 'b']) await addModule(name);
+    await addModule('kept', decided);
+    await addModule('good', { state: 'accepted' });
+    await addModule('system', { origin: 'declared' });
+    const before = await versionOfBoard();
+    expect(await send('DELETE', `${modules()}?state=quarantined`)).toMatchObject({
+      status: 200,
+      body: { forgotten: 2 },
+    });
+    const { items, quarantine } = (await send('GET', modules())).body;
+    expect(items.map((each: { name: string }) => each.name)).toEqual(['good', 'kept', 'system']);
+    expect(quarantine).toEqual({ used: 0, limit: 100 });
+    expect(await eventsOf()).toEqual(['a forgotten quarantined', 'b forgotten quarantined']);
+    const after = await versionOfBoard();
+    expect(after).not.toBe(before);
+    const [audits] = await api.connection.query<RowDataPacket[]>(
+      "SELECT * FROM audit_events WHERE action = 'clearQuarantine' AND target = ?",
+      [board],
+    );
+    expect(audits).toMatchObject([{ tenant_id: tenant, detail: { forgotten: 2, modules: ['a', 'b'] } }]);
+    // Nothing is left to forget, and nothing to tell the board.
+    expect((await send('DELETE', `${modules()}?state=quarantined`)).body).toEqual({ forgotten: 0 });
+    expect(await versionOfBoard()).toBe(after);
+  });
+
+  it.each(['', '?state=accepted', '?state=rejected', '?state=quarantined&x=1'])(
+    'is not cleared by DELETE%s',
+    async (query) => {
+      await addModule('a');
+      expect((await send('DELETE', modules() + query)).status).toBe(400);
+      expect((await send('GET', modules())).body.items).toHaveLength(1);
+    },
+  );
+
+  it('is not cleared by readers', async () => {
+    await addModule('a');
+    const answer = await api.request(`${modules()}?state=quarantined`, { method: 'DELETE', token: reader });
+    expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+  });
+});
+
 describe('lists of modules', () => {
   it('go page by page, by state and by origin', async () => {
     for (const name of ['c', 'a', 'b']) await addModule(name);

@@ -206,6 +206,7 @@ describe('a report of modules', () => {
 
   it('has room for so many devices of a board, and tells the board of the one too many', async () => {
     const { perReport, perBoard } = moduleLimits;
+    await setPolicy('create', 2 * perBoard);
     for (let from = 0; from < perBoard; from += perReport)
       await report(Array.from({ length: perReport }, (_, index) => moduleOf(`n${from + index}`)));
     const { version, decisions } = await report([]);
@@ -216,6 +217,99 @@ describe('a report of modules', () => {
       { name: 'one-too-many', state: 'rejected' },
     ]);
     expect(await rowOf('one-too-many')).toBeUndefined();
+  });
+
+  describe('of devices that nobody knows', () => {
+    const { strangers } = moduleLimits;
+    const held = (name: string, more: Partial<ModuleReport> = {}) =>
+      moduleOf(name, { state: 'quarantined', received: 0, lastSeq: null, ...more });
+    const invented = Array.from({ length: strangers }, (_, index) => held(`x${index}`));
+    const waiting = async () =>
+      (
+        await fixture.rows(
+          "SELECT name FROM modules WHERE board_uuid = ? AND state = 'quarantined' ORDER BY name",
+          [board.uuid],
+        )
+      ).map(({ name }) => String(name));
+    /** As if they had come so long ago. */
+    const age = (seconds: number) =>
+      fixture.sql.query(
+        'UPDATE modules SET created_at = created_at - INTERVAL ? SECOND WHERE board_uuid = ?',
+        [seconds, board.uuid],
+      );
+
+    it('keeps a few, refuses more, and takes them in later, when they are still heard and there is room', async () => {
+      await report(invented);
+      const refused = await report([held('real')], await versionOf());
+      expect(refused.decisions).toContainEqual({ name: 'real', state: 'rejected' });
+      expect(await waiting()).toHaveLength(strangers);
+      const rejected = held('real', { state: 'rejected', refused: 1 });
+      const again = await report([rejected], await versionOf());
+      // It knows that already.
+      expect(again.decisions).toBeUndefined();
+      await fixture.sql.query("DELETE FROM modules WHERE board_uuid = ? AND name = 'x5'", [board.uuid]);
+      const { decisions } = await report([rejected], await versionOf());
+      expect(decisions).toContainEqual({ name: 'real', state: 'quarantined' });
+      expect(await rowOf('real')).toMatchObject({ state: 'quarantined', board_state: 'rejected' });
+    });
+
+    it('keeps no place from those that are let in, and of those that somebody decided about', async () => {
+      await report(invented);
+      await setPolicy('create');
+      await report([moduleOf('fresh')]);
+      expect(await stateOf('fresh')).toBe('accepted');
+      await fixture.sql.query(
+        "UPDATE modules SET decided_by = 'user:x', decided_at = NOW(3) WHERE board_uuid = ? AND name = 'x1'",
+        [board.uuid],
+      );
+      await report([held('one-more')]);
+      expect(await stateOf('one-more')).toBe('quarantined');
+    });
+
+    it('lets one that is quiet give way, by the clock of the board and by that of the server', async () => {
+      const later = since + 1000 + 600_000;
+      await report(invented);
+      await report([held('x0', { lastSeenAt: later })]);
+      const newcomer = held('real', { firstSeenAt: later, lastSeenAt: later });
+      await report([newcomer]);
+      // The board's clock says so, and the server knows better.
+      expect(await rowOf('real')).toBeUndefined();
+      await age(600);
+      await report([held('too-early', { lastSeenAt: later - 1 })]);
+      expect(await rowOf('too-early')).toBeUndefined();
+      const { decisions } = await report([newcomer]);
+      expect(await stateOf('real')).toBe('quarantined');
+      const left = await waiting();
+      expect(left).toHaveLength(strangers);
+      expect(left).toContain('x0');
+      const [gone] = invented.map(({ name }) => name).filter((name) => !left.includes(name));
+      expect(decisions?.some(({ name }) => name === gone)).toBe(false);
+      const events = await fixture.rows(
+        "SELECT payload FROM events WHERE board_uuid = ? AND type = 'module' ORDER BY id DESC LIMIT 2",
+        [board.uuid],
+      );
+      expect(events.map(({ payload }) => `${payload.module} ${payload.change}`)).toEqual([
+        'real discovered',
+        `${gone} forgotten`,
+      ]);
+      const audits = await fixture.rows(
+        "SELECT target, detail FROM audit_events WHERE action = 'forget-module' AND actor = ?",
+        [board.uuid],
+      );
+      expect(audits).toMatchObject([{ target: `${board.uuid}/${gone}` }]);
+    });
+
+    it('does not take back what somebody has forgotten before the board knows', async () => {
+      await report([held('n1')]);
+      const { version } = await versionOf();
+      await fixture.sql.query('DELETE FROM modules WHERE board_uuid = ? AND name = ?', [board.uuid, 'n1']);
+      await fixture.sql.query("UPDATE boards SET modules_version = 'newer' WHERE uuid = ?", [board.uuid]);
+      const { decisions } = await report([held('n1', { state: 'rejected' })], { version });
+      expect(decisions?.map(({ name }) => name)).toEqual(['system']);
+      expect(await rowOf('n1')).toBeUndefined();
+    });
+
+    const versionOf = async () => ({ version: (await report([])).version });
   });
 
   it('keeps totals: repeated, overtaken and lost reports change nothing for good', async () => {
@@ -427,6 +521,7 @@ describe('a hello', () => {
 
   it('fills no table by declaring what was discovered and discovering more, over and over', async () => {
     const { perReport, perBoard } = moduleLimits;
+    await setPolicy('create', 2 * perBoard);
     for (let from = 0; from < perBoard; from += perReport)
       await report(Array.from({ length: perReport }, (_, index) => moduleOf(`n${from + index}`)));
     for (let round = 0; round < 3; round += 1) {
