@@ -126,21 +126,22 @@ it('a device waits at the door, is let in and forgotten, and the board knows eac
   expect(events.map(({ payload }) => payload.change)).toEqual(['discovered', 'accepted', 'forgotten']);
 });
 
-it('a real gateway holds what a device sends, and gives it all once the device is let in', async () => {
+interface Gateway {
+  /** Of the board in the API. */
+  path: string;
+  uuid: string;
+  /** What a device says to it. */
+  post(message: object): Promise<Response>;
+}
+
+/** A board agent with the source `http`, as a process, for as long as the work takes. */
+async function withGateway(work: (gateway: Gateway) => Promise<void>): Promise<void> {
   const gateway = await seedBoard(fixture, tenantId);
   await ask('PATCH', `/v1/tenants/${tenantId}`, { unknownDevices: 'quarantine' });
   const state = await mkdtemp(join(tmpdir(), 'boardwalk-gateway-'));
   const port = await findFreePort();
-  const settings = {
-    sources: [
-      {
-        kind: 'http',
-        name: 'field',
-        port,
-        rules: [{ match: 'r', decoder: 'json', options: { device: 'device', seq: 'seq' } }],
-      },
-    ],
-  };
+  const rules = [{ match: 'r', decoder: 'json', options: { device: 'device', seq: 'seq' } }];
+  const settings = { sources: [{ kind: 'http', name: 'field', port, rules }] };
   await writeFile(join(state, 'settings.json'), JSON.stringify(settings));
   const code = await seedCode(fixture, gateway.uuid);
   await runAgent(['enrol', '--state', state, '--url', fixture.router.url, '--code', '-'], code);
@@ -153,13 +154,27 @@ it('a real gateway holds what a device sends, and gives it all once the device i
     await until('online', async () => (await ask('GET', path)).body.status === 'online', {
       timeoutMs: 60_000,
     });
-    const post = (seq: number) =>
+    const post = (message: object) =>
       fetch(`http://127.0.0.1:${port}/r`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ device: 'n9', seq, temp: 20 + seq }),
+        body: JSON.stringify(message),
       });
-    for (const seq of [1, 2, 4, 2]) expect((await post(seq)).ok).toBe(true);
+    await work({ path, uuid: gateway.uuid, post });
+  } catch (error) {
+    throw new Error(await readFile(join(state, 'agent.log'), 'utf8'), { cause: error });
+  } finally {
+    const ended = new Promise<void>((resolve) => void agent.once('exit', () => resolve()));
+    agent.kill('SIGTERM');
+    await ended;
+    await log.close();
+    await rm(state, { recursive: true, force: true });
+  }
+}
+
+it('a real gateway holds what a device sends, and gives it all once the device is let in', async () => {
+  await withGateway(async ({ path, uuid, post }) => {
+    for (const seq of [1, 2, 4, 2]) expect((await post({ device: 'n9', seq, temp: 20 + seq })).ok).toBe(true);
     const waiting = await until(
       'the device waits at the door',
       async () => {
@@ -168,7 +183,7 @@ it('a real gateway holds what a device sends, and gives it all once the device i
       },
       { timeoutMs: 60_000 },
     );
-    expect(waiting).toMatchObject({ board: gateway.uuid, origin: 'discovered', source: 'field' });
+    expect(waiting).toMatchObject({ board: uuid, origin: 'discovered', source: 'field' });
     expect((await ask('GET', `${path}/streams`)).body.items).toEqual([]);
     expect((await ask('PATCH', `${path}/modules/n9`, { state: 'accepted' })).status).toBe(200);
     await until(
@@ -192,13 +207,47 @@ it('a real gateway holds what a device sends, and gives it all once the device i
     expect(items).toMatchObject([
       { name: 'field', received: 4, stored: 3, duplicate: 1, waiting: 0, balanced: true },
     ]);
-  } catch (error) {
-    throw new Error(await readFile(join(state, 'agent.log'), 'utf8'), { cause: error });
-  } finally {
-    const ended = new Promise<void>((resolve) => void agent.once('exit', () => resolve()));
-    agent.kill('SIGTERM');
-    await ended;
-    await log.close();
-    await rm(state, { recursive: true, force: true });
-  }
+  });
+}, 240_000);
+
+it('ids that somebody invents fill so many places, and a real device is seen once they are cleared away', async () => {
+  await withGateway(async ({ path, post }) => {
+    const quarantine = async () => (await ask('GET', `${path}/modules?limit=1`)).body.quarantine;
+    const outcomeOf = async (device: string) => {
+      const answer = (await (await post({ device, seq: 1, temp: 20 })).json()) as { outcome: string };
+      return answer.outcome;
+    };
+    // The gateway has its decisions then: before them every device is held.
+    expect(await outcomeOf('x')).toBe('held');
+    await until('one is known', async () => (await quarantine()).used === 1, { timeoutMs: 60_000 });
+    const invented = await Promise.all(Array.from({ length: 120 }, (_, index) => outcomeOf(`x${index}`)));
+    expect(invented.filter((each) => each === 'held')).toHaveLength(99);
+    expect(invented.filter((each) => each === 'dead-letter')).toHaveLength(21);
+    await until('the places are taken', async () => (await quarantine()).used === 100, { timeoutMs: 60_000 });
+    expect(await quarantine()).toEqual({ used: 100, limit: 100 });
+    expect(await outcomeOf('real')).toBe('dead-letter');
+    const source = await until(
+      'the refusals are counted',
+      async () => {
+        const [found] = (await ask('GET', `${path}/sources`)).body.items;
+        return found.rejected === 22 && found;
+      },
+      { timeoutMs: 60_000 },
+    );
+    expect(source).toMatchObject({ received: 122, waiting: 100, balanced: true });
+    const cleared = await ask('DELETE', `${path}/modules?state=quarantined`);
+    expect(cleared).toMatchObject({ status: 200, body: { forgotten: 100 } });
+    await until(
+      'the gateway has cleared them away as well',
+      async () => (await outcomeOf('real')) === 'held',
+    );
+    await until(
+      'the real one is seen, and nothing of the flood',
+      async () => {
+        const { items } = (await ask('GET', `${path}/modules`)).body;
+        return items.map((each: { name: string }) => each.name).join() === 'real';
+      },
+      { timeoutMs: 60_000 },
+    );
+  });
 }, 240_000);
