@@ -31,7 +31,11 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
         tools,
         dir,
         ...access,
-        initSql: ["GRANT ALL ON `boardwalk\\_test\\_%`.* TO boardwalk@'127.0.0.1';"],
+        initSql: [
+          "GRANT ALL ON `boardwalk\\_test\\_%`.* TO boardwalk@'127.0.0.1';",
+          `CREATE USER IF NOT EXISTS administrator@'127.0.0.1' IDENTIFIED BY '${access.password}';`,
+          "GRANT ALL ON *.* TO administrator@'127.0.0.1' WITH GRANT OPTION;",
+        ],
         // Nothing of it survives the run, so nothing waits for the disk.
         settings: [
           '--innodb-flush-log-at-trx-commit=0',

@@ -56,3 +56,9 @@ async function copyTables(connection: Connection, schema: string): Promise<void>
     `SET foreign_key_checks = 0; USE ${schema}; ${statements.join('\n')} SET foreign_key_checks = 1;`,
   );
 }
+
+/** As whoever administers the server, who may make users; the caller ends the connection. */
+export function connectAdministrator(): Promise<Connection> {
+  const { port, password } = inject('mariadb');
+  return createConnection({ host: '127.0.0.1', port, user: 'administrator', password });
+}
