@@ -1,7 +1,7 @@
 /** The README's tour and the pages whose commands run beside it, each typed as it stands, in one shell. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, matchesGlob } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startStack, type TestStack } from '../harness/stack.ts';
 
@@ -71,5 +71,45 @@ describe('docs/sinks.md', () => {
     expect(output).toMatch(/^\{"id":"[^"]+".*"stream":"/m);
     expect(output).toContain('"state":"paused"');
     expect(output).not.toContain('the-token-of-the-bucket');
+  }, 120_000);
+});
+
+describe('docs/modules.md', () => {
+  it('has commands that do what it says', async () => {
+    const output = await runShell(tourScript('docs/modules.md'));
+    expect(output).not.toContain('"code":');
+    expect(output.match(/"outcome":"held"/g)).toHaveLength(4);
+    // Who waits; then let in, refused and expected.
+    expect(output).toMatch(/^\{"items":\[\{.*"name":"n1".*"name":"stranger".*"state":"quarantined"/m);
+    const listed = output
+      .split('\n')
+      .filter((line) => line.startsWith('{"items":') && line.includes('"quarantine":'))
+      .map((line) => JSON.parse(line) as { items: { name: string; state: string; kind: string | null }[] });
+    expect(listed[0]?.items.map(({ name, state, kind }) => [name, state, kind])).toEqual([
+      ['n1', 'accepted', 'hv'],
+      ['n2', 'accepted', null],
+      ['stranger', 'rejected', null],
+    ]);
+    expect(output).toContain('{"forgotten":2}');
+    expect(output).toMatch(/"unknownDevices":"create","devicesPerMinute":20/);
+    expect(output).toMatch(/"unknownDevices":"quarantine"/);
+    expect(output).toMatch(/"received":4,"stored":1,"duplicate":0,"rejected":3,"waiting":0.*"balanced":true/);
+  }, 120_000);
+});
+
+describe('docs/grafana.md', () => {
+  it('has a command that writes the files that it names', async () => {
+    const output = await runShell(tourScript('docs/grafana.md'));
+    expect(output).toMatch(/kinds of modules: .*greenhouse/);
+    const page = readFileSync(join(root, 'docs/grafana.md'), 'utf8');
+    const named = [...page.matchAll(/^ {4}(grafana\/\S+) +→/gm)].map((match) => match[1] as string);
+    expect(named).toHaveLength(3);
+    const written = output.split('\n').filter((line) => line.startsWith('grafana/'));
+    for (const each of named)
+      expect(
+        written.some((path) => matchesGlob(path, each)),
+        `${each} among ${written.join()}`,
+      ).toBe(true);
+    expect(written.filter((path) => !named.some((each) => matchesGlob(path, each)))).toEqual([]);
   }, 120_000);
 });
