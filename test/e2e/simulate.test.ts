@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findFreePort } from '../../bin/stack/ports.ts';
 import type { RunResult } from '../../board-agent/simulate/run.ts';
+import { type FaultyProxy, startFaultyProxy } from '../harness/faulty-proxy.ts';
 import { startMosquitto, type TestMosquitto } from '../harness/mosquitto.ts';
 import { startStack, type TestStack } from '../harness/stack.ts';
 import { clientOf, enrolBoard, type TestBoard } from '../harness/test-board.ts';
@@ -12,13 +13,19 @@ import { repositoryRoot } from '../harness/tools.ts';
 import { until } from '../harness/until.ts';
 
 let stack: TestStack;
+/** Between boards and router. */
+let proxy: FaultyProxy;
 let broker: TestMosquitto;
 let gateway: TestBoard;
 let coapPort: number;
 let keyFile: string;
 
 beforeAll(async () => {
-  stack = await startStack();
+  // The router's port is known only later; the proxy reads its target at each connection.
+  const target = { port: 1 };
+  proxy = await startFaultyProxy(target);
+  stack = await startStack({ env: { BOARDWALK_BOARD_URLS: proxy.url } });
+  target.port = Number(new URL(stack.wampUrl).port);
   broker = await startMosquitto();
   coapPort = await findFreePort();
   keyFile = join(stack.home, 'simulate.key');
@@ -38,6 +45,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await gateway?.end('SIGTERM');
   await broker?.stop();
+  await proxy?.close();
   await stack?.stop();
 }, 60_000);
 
@@ -126,6 +134,101 @@ describe('boardwalk-agent simulate', () => {
       differences: [],
     });
     expect(code).toBe(0);
+  });
+
+  describe('at a gateway that has no room', () => {
+    let small: TestBoard;
+    let target: string;
+    let httpPort: number;
+    let filled = 0;
+
+    beforeAll(async () => {
+      const port = await findFreePort();
+      httpPort = await findFreePort();
+      target = `coap://127.0.0.1:${port}/r`;
+      const rules = [{ match: 'r', decoder: 'json' }];
+      small = await enrolBoard(stack, {
+        name: 'small-gateway',
+        settings: {
+          spool: { maxBytes: 1_048_576 },
+          sources: [
+            { kind: 'coap', port, rules },
+            { kind: 'http', port: httpPort, rules, maxPerSecond: 10_000 },
+          ],
+        },
+      });
+      await small.start();
+      const modules = `/v1/boards/${small.name}/modules`;
+      await clientOf(stack).request('POST', modules, { name: 'filler' });
+    }, 60_000);
+    afterAll(() => small?.end('SIGTERM'));
+
+    const args = (...more: string[]) => [
+      ...['--over', 'coap', '--board', small.name, '--target', target],
+      ...['--boards', '4', '--prefix', 'f', '--rate', '10', ...more],
+    ];
+
+    /** Posts until nothing is taken any more: what is under way then meets a full spool as well. */
+    async function fill(): Promise<void> {
+      for (;;) {
+        filled += 1;
+        const response = await fetch(`http://127.0.0.1:${httpPort}/r`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ device: 'filler', seq: filled, data: { text: 'x'.repeat(1900) } }),
+        });
+        await response.body?.cancel();
+        if (response.status === 503) return;
+        expect(response.status).toBe(200);
+      }
+    }
+
+    async function stored(): Promise<number> {
+      const { items } = await clientOf(stack).request('GET', `/v1/boards/${small.name}/streams?limit=100`);
+      return (items as { name: string; count: number }[])
+        .filter(({ name }) => /^f-\d\/value$/.test(name))
+        .reduce((sum, { count }) => sum + count, 0);
+    }
+
+    it('is as honest when it gives up as when there is room again: sent, acknowledged and stored are equal then', async () => {
+      const first = await simulate(...args('--for', '1s'));
+      expect(first.result).toMatchObject({ sent: 40, acknowledged: 40, stored: 40, unavailable: 0 });
+
+      proxy.setMode('drop');
+      await fill();
+      const without = await simulate(...args('--for', '1s', '--patience', '1'));
+      expect(without.result).toMatchObject({
+        sent: 40,
+        acknowledged: 0,
+        stored: 0,
+        refused: 0,
+        equal: false,
+      });
+      expect(without.result.unavailable).toBeGreaterThanOrEqual(40);
+      expect(without.result.differences.join('\n')).toMatch(
+        /f-1: sent 10, acknowledged 0, refused 0, stored 0/,
+      );
+      expect(without.result.differences.join('\n')).toMatch(/ × 5\.03 .*no room/);
+      expect(without.code).toBe(1);
+
+      const running = start('--json', ...args('--for', '2s'));
+      await until('it is told to come again', () => running.progress().includes('unavailable'));
+      proxy.setMode('pass');
+      const { code, stdout } = await running.ended;
+      const result = JSON.parse(stdout) as RunResult;
+      expect(result).toMatchObject({
+        sent: 80,
+        acknowledged: 80,
+        stored: 80,
+        refused: 0,
+        equal: true,
+        differences: [],
+      });
+      expect(result.unavailable).toBeGreaterThan(0);
+      expect(code).toBe(0);
+      // What was not acknowledged before was not kept either.
+      expect(await stored()).toBe(120);
+    }, 120_000);
   });
 
   it('ends at Ctrl-C with the totals so far', async () => {
