@@ -36,7 +36,7 @@ function welcome({ stack, nodeRed, influxUrl }: SlowControl, tookMs: number): vo
 
   See what it does:
     at the devices  ${path('bin/mosquitto_sub')} -v -t '#'
-    in InfluxDB     curl -sK ${path('influx-curlrc')} -G ${influxUrl}/query --data-urlencode db=${influxDatabase} --data-urlencode 'q=SHOW MEASUREMENTS'
+    in InfluxDB     curl -sK ${path('influx-curlrc')} -G ${influxUrl}/query --data-urlencode db=${influxDatabase} --data-urlencode 'q=SELECT "ch0.on", "ch0.vreq", "ch0.vmeas" FROM hv ORDER BY time DESC LIMIT 5'
 
   Trip it (over ${interlockThreshold}, the interlock switches HV off):
                     ${publish('/sensor/status', '{"meas1":2,"meas2":2}')}
