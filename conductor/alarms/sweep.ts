@@ -37,10 +37,12 @@ const statesAtOnce = 5000;
 const streamsAtOnce = 1000;
 
 export async function sweepTenant(tenantId: string, options: SweepOptions): Promise<void> {
-  if (!(await options.write((manager) => takeSweep(manager, tenantId)))) return;
+  const sweep = await options.write((manager) => takeSweep(manager, tenantId));
+  if (!sweep) return;
   const steps = createSteps(tenantId, options);
   await steps.repeat(true, (manager, _, tell) => clearOrphans(manager, tenantId, tell));
-  await steps.repeat(true, (manager) => dropOldStates(manager, tenantId));
+  // It looks at every state of the tenant, and without a change finds none.
+  if (sweep.areRulesNew) await steps.repeat(true, (manager) => dropOldStates(manager, tenantId));
   const version = await options.write((manager) => markRulesSwept(manager, tenantId));
   // They were changed meanwhile: the next look begins again.
   if (version === undefined) return;
@@ -56,14 +58,18 @@ export async function sweepTenant(tenantId: string, options: SweepOptions): Prom
   }
 }
 
-/** False: another conductor does this minute's. After a change of rules nobody waits for another. */
-async function takeSweep(manager: EntityManager, tenantId: string): Promise<boolean> {
+/** undefined: another conductor does this minute's. After a change of rules nobody waits for another. */
+async function takeSweep(
+  manager: EntityManager,
+  tenantId: string,
+): Promise<{ areRulesNew: boolean } | undefined> {
+  const set = await beginEvaluation(manager, tenantId);
   const { affectedRows } = (await manager.query(
     `UPDATE alarm_rule_sets SET swept_at = UTC_TIMESTAMP(3)
      WHERE tenant_id = ? AND (swept_version <> version OR swept_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND)`,
     [tenantId, sweepEveryMs / 1000],
   )) as { affectedRows: number };
-  return affectedRows === 1;
+  return set && affectedRows === 1 ? { areRulesNew: set.version !== set.sweptVersion } : undefined;
 }
 
 /** Steps in a transaction each, from a place to the next one; undefined = that was the last. */

@@ -14,43 +14,75 @@ import type { TaskContext } from '../scheduler.ts';
 import { type Budget, chunkRows, createBudget, deleteInChunks } from './chunks.ts';
 
 const runMs = 20_000;
-/** Each of `chunkRows` batches: a run looks through many more than come between two. */
-const chunksPerRun = 20;
+
+/** What a run looks through: many more batches than come between two. */
+const defaultReach = { batches: 50_000, windows: 4 } as const;
 
 /**
- * The task that clears. A run goes on where the last one of this process ended: while much waits for a
- * consumer that is behind, what others have had is found among it piece by piece.
+ * The task that clears, window by window of so many batches. A run goes on where the last one of this
+ * process ended: while much waits for a consumer that is behind, what others have had is found among it
+ * piece by piece.
  */
-export function createOutboxClearing(): (context: TaskContext) => Promise<JsonObject> {
+export function createOutboxClearing({
+  batches,
+  windows,
+}: {
+  batches: number;
+  windows: number;
+} = defaultReach): (context: TaskContext) => Promise<JsonObject> {
   let place = 0;
   return async (context) => {
     const budget = createBudget(context, runMs);
     let cleared = 0;
-    for (let chunk = 0; chunk < chunksPerRun && !budget.spent(); chunk += 1) {
-      const batches = await context.database.read((manager) => lookThrough(manager, place));
-      const delivered = batches.filter(({ waits }) => Number(waits) === 0).map(({ id }) => Number(id));
-      if (delivered.length > 0)
-        await context.write((manager) =>
-          manager.query('DELETE FROM reading_outbox WHERE id IN (?)', [delivered]),
-        );
-      cleared += delivered.length;
-      place = batches.length < chunkRows ? 0 : Number(batches.at(-1)?.id);
+    for (let window = 0; window < windows && !budget.spent(); window += 1) {
+      const from = place;
+      const to = await context.database.read((manager) => findWindowEnd(manager, from, batches));
+      cleared += await clearDelivered(context, budget, { from, to });
+      place = to ?? 0;
       if (place === 0) break;
     }
     return { cleared };
   };
 }
 
-/** Batches after a place. They and their deliveries are committed together: one without any is done with. */
-async function lookThrough(
+/** A range of ids, the first not included; without an end, all that there are. */
+interface Window {
+  from: number;
+  to: number | undefined;
+}
+
+async function findWindowEnd(
   manager: EntityManager,
-  place: number,
-): Promise<{ id: number | string; waits: number | string }[]> {
-  return manager.query(
-    `SELECT o.id, EXISTS (SELECT 1 FROM outbox_deliveries d WHERE d.outbox_id = o.id) AS waits
-     FROM reading_outbox o WHERE o.id > ? ORDER BY o.id LIMIT ?`,
-    [place, chunkRows],
-  );
+  from: number,
+  batches: number,
+): Promise<number | undefined> {
+  const [row] = (await manager.query(
+    'SELECT id FROM reading_outbox WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?',
+    [from, batches - 1],
+  )) as { id: number }[];
+  return row?.id;
+}
+
+async function clearDelivered(context: TaskContext, budget: Budget, window: Window): Promise<number> {
+  let cleared = 0;
+  for (let found = chunkRows; found === chunkRows && !budget.spent(); ) {
+    const ids = await context.database.read((manager) => findDelivered(manager, window));
+    if (ids.length > 0)
+      await context.write((manager) => manager.query('DELETE FROM reading_outbox WHERE id IN (?)', [ids]));
+    found = ids.length;
+    cleared += found;
+  }
+  return cleared;
+}
+
+/** Rows and their deliveries are committed together: without any, it is done with. */
+async function findDelivered(manager: EntityManager, { from, to }: Window): Promise<number[]> {
+  const rows = (await manager.query(
+    `SELECT o.id FROM reading_outbox o LEFT JOIN outbox_deliveries d ON d.outbox_id = o.id
+     WHERE o.id > ? ${to === undefined ? '' : 'AND o.id <= ?'} AND d.outbox_id IS NULL ORDER BY o.id LIMIT ?`,
+    [from, ...(to === undefined ? [] : [to]), chunkRows],
+  )) as { id: number }[];
+  return rows.map(({ id }) => id);
 }
 
 export async function limitOutbox(context: TaskContext, limits: OutboxLimits): Promise<JsonObject> {

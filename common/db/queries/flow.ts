@@ -39,15 +39,17 @@ const spool = `SELECT SUM(s.acked_seq + s.duplicate) + COALESCE(SUM(s.waiting), 
       MIN(l.reported_at) AS reported_at
     FROM boards b JOIN board_spools f ON f.board_uuid = b.uuid LEFT JOIN board_backlogs l ON l.board_uuid = b.uuid`;
 
-/** `?` once: tenant. What a sink sent again, because nobody knew, it received once. */
+/**
+ * What waits is added up sink by sink: those of others may have much. What a sink sent again, because
+ * nobody knew, it received once.
+ */
 const sinks = (
   where: string,
-) => `SELECT COALESCE(SUM(c.taken), 0) - COALESCE(SUM(s.skipped), 0) + COALESCE(SUM(w.waiting), 0) AS received,
-    SUM(s.delivered) AS stored, 0 AS duplicate, COALESCE(SUM(s.rejected), 0) + COALESCE(SUM(c.lost), 0) AS rejected,
-    SUM(w.waiting) AS waiting, NULL AS reportedAt
-  FROM sinks s JOIN reading_consumers c ON c.id = s.id
-  LEFT JOIN (SELECT consumer_id, SUM(reading_count) AS waiting FROM outbox_deliveries GROUP BY consumer_id) w
-    ON w.consumer_id = s.id ${where}`;
+) => `SELECT SUM(x.taken) - SUM(x.skipped) + SUM(x.waiting) AS received, SUM(x.delivered) AS stored, 0 AS duplicate,
+    SUM(x.rejected) + SUM(x.lost) AS rejected, SUM(x.waiting) AS waiting, NULL AS reportedAt
+  FROM (SELECT c.taken, c.lost, s.skipped, s.delivered, s.rejected,
+      (SELECT COALESCE(SUM(d.reading_count), 0) FROM outbox_deliveries d WHERE d.consumer_id = s.id) AS waiting
+    FROM sinks s JOIN reading_consumers c ON c.id = s.id ${where}) x`;
 
 /** @param manager of a transaction where the hops shall be of one moment */
 export async function readFlow(manager: EntityManager, scope: FlowScope = {}): Promise<FlowHop[]> {
