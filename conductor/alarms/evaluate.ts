@@ -7,6 +7,7 @@
 import type { EntityManager } from 'typeorm';
 import { takeSilence } from '../../common/alarms/silence.ts';
 import { takeTime } from '../../common/alarms/take-time.ts';
+import type { AlarmRuleRow } from '../../common/db/entities/alarms.ts';
 import { beginEvaluation } from '../../common/db/queries/alarm-rules.ts';
 import { getDatabaseTime } from '../../common/db/queries/clock.ts';
 import type { QuotaLimits } from '../../common/db/quota-limits.ts';
@@ -36,6 +37,12 @@ export interface Evaluation extends Written {
 
 const dueAtOnce = 500;
 
+/** A transaction stays under 5,000 rows: each rule may have a state for the stream of each reading. */
+function readingsAtOnce(rules: readonly AlarmRuleRow[]): number {
+  const watching = rules.filter(({ stream }) => stream !== null).length;
+  return Math.min(2000, Math.max(100, Math.floor(5000 / Math.max(1, watching))));
+}
+
 /** @param boards that went online or offline, as far as is known; the same again until it is done */
 export async function evaluateTenant(
   manager: EntityManager,
@@ -49,7 +56,7 @@ export async function evaluateTenant(
   if (!set || set.version !== set.sweptVersion) return nothing;
   const now = await getDatabaseTime(manager);
   const rules = await memory.read(manager, tenantId, set.version);
-  const taken = await feed.take(manager, tenantId);
+  const taken = await feed.take(manager, tenantId, readingsAtOnce(rules));
   const changes = await evaluateStreams(manager, rules, taken.streams, { members, now });
   let areSettled = true;
   for (const rule of rules.filter(({ stream }) => stream === null)) {

@@ -23,5 +23,6 @@ export interface TakenReadings {
 export interface AlarmFeed {
   /** Tenants with readings that wait for their rules. */
   findTenants(manager: EntityManager): Promise<string[]>;
-  take(manager: EntityManager, tenantId: string): Promise<TakenReadings>;
+  /** So many readings, or one batch that has more. */
+  take(manager: EntityManager, tenantId: string, maxReadings: number): Promise<TakenReadings>;
 }

@@ -4,9 +4,6 @@ import { alarmConsumerKind } from '../../common/db/queries/alarm-rules.ts';
 import { dropDelivered, type OutboxEntry, takeFromOutbox } from '../../common/db/queries/outbox.ts';
 import type { AlarmFeed, NewReadings, TakenReadings } from './feed.ts';
 
-/** A transaction stays under 5,000 rows. */
-const readingsAtOnce = 2000;
-
 const nothing: TakenReadings = {
   streams: [],
   isDrained: true,
@@ -14,7 +11,7 @@ const nothing: TakenReadings = {
   drop: async () => undefined,
 };
 
-export function createOutboxFeed(maxReadings = readingsAtOnce): AlarmFeed {
+export function createOutboxFeed(): AlarmFeed {
   return {
     async findTenants(manager) {
       const rows = (await manager.query(
@@ -25,7 +22,7 @@ export function createOutboxFeed(maxReadings = readingsAtOnce): AlarmFeed {
       return rows.map(({ id }) => id);
     },
 
-    async take(manager, tenantId) {
+    async take(manager, tenantId, maxReadings) {
       const [consumer] = (await manager.query(
         'SELECT id FROM reading_consumers WHERE tenant_id = ? AND kind = ?',
         [tenantId, alarmConsumerKind],

@@ -8,7 +8,7 @@
  *            by the outbox (taken, lost, waiting) and by what came of the points (delivered, rejected)
  */
 import type { EntityManager } from 'typeorm';
-import type { FlowCounts } from '../../wamp/modules.ts';
+import { type FlowCounts, flowNames } from '../../wamp/modules.ts';
 
 export interface FlowHop extends FlowCounts {
   hop: 'gateway' | 'spool' | 'sinks';
@@ -24,7 +24,9 @@ export interface FlowScope {
   boardUuid?: string;
 }
 
-type Row = { [name in keyof FlowCounts]: number | string | null } & { reportedAt: Date | null };
+type Row = { [name in keyof FlowCounts | 'difference']: number | string | null } & {
+  reportedAt: Date | null;
+};
 
 const gateway = `SELECT SUM(s.received) AS received, SUM(s.stored) AS stored, SUM(s.duplicate) AS duplicate,
     SUM(s.rejected) AS rejected, SUM(s.waiting) AS waiting, MIN(s.reported_at) AS reportedAt
@@ -59,16 +61,23 @@ export async function readFlow(manager: EntityManager, scope: FlowScope = {}): P
   ];
   const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
   const values = [scope.tenantId, scope.boardUuid].filter((each) => each !== undefined);
-  const [messages] = (await manager.query(`${gateway} ${where}`, values)) as Row[];
-  const [readings] = (await manager.query(`${spool} ${where} GROUP BY b.uuid) s`, values)) as Row[];
-  const hops = [toHop('gateway', messages), toHop('spool', readings)];
+  const read = async (hop: FlowHop['hop'], sql: string) => {
+    const [row] = (await manager.query(withDifference(sql), values)) as Row[];
+    return toHop(hop, row);
+  };
+  const hops = [
+    await read('gateway', `${gateway} ${where}`),
+    await read('spool', `${spool} ${where} GROUP BY b.uuid) s`),
+  ];
   // Sinks are the tenant's: they do not count by board.
   if (scope.boardUuid !== undefined) return hops;
-  const [points] = (await manager.query(
-    sinks(scope.tenantId === undefined ? '' : 'WHERE s.tenant_id = ?'),
-    values,
-  )) as Row[];
-  return [...hops, toHop('sinks', points)];
+  return [...hops, await read('sinks', sinks(scope.tenantId === undefined ? '' : 'WHERE s.tenant_id = ?'))];
+}
+
+/** Where the sums are exact: one board that numbers absurdly must not make all of them look wrong. */
+function withDifference(sql: string): string {
+  const [first, ...others] = flowNames.map((name) => `COALESCE(f.${name}, 0)`);
+  return `SELECT f.*, ${first} - ${others.join(' - ')} AS difference FROM (${sql}) f`;
 }
 
 function toHop(hop: FlowHop['hop'], row: Row | undefined): FlowHop {
@@ -79,7 +88,7 @@ function toHop(hop: FlowHop['hop'], row: Row | undefined): FlowHop {
     rejected: Number(row?.rejected ?? 0),
     waiting: Number(row?.waiting ?? 0),
   };
-  return { hop, ...counts, difference: differenceOf(counts), reportedAt: row?.reportedAt ?? null };
+  return { hop, ...counts, difference: Number(row?.difference ?? 0), reportedAt: row?.reportedAt ?? null };
 }
 
 export function differenceOf({ received, stored, duplicate, rejected, waiting }: FlowCounts): number {

@@ -84,6 +84,19 @@ describe('the flow', () => {
     ]);
   });
 
+  it('adds up exactly, also beside a board whose numbers are absurd', async () => {
+    const tenant = await api.rows.tenant();
+    const [usual, absurd] = [await api.rows.board(tenant), await api.rows.board(tenant)];
+    await (await openSpool(database, api.connection, usual, declared)).append(readings(2));
+    const spool = await openSpool(database, api.connection, absurd, declared);
+    await spool.append(readings(5), Number.MAX_SAFE_INTEGER - 5);
+    expect(await hopsOf(`/v1/tenants/${tenant}/flow`, await reader(tenant))).toMatchObject([
+      { hop: 'gateway', balanced: true },
+      { hop: 'spool', stored: 7, difference: 0, balanced: true },
+      { hop: 'sinks', balanced: true },
+    ]);
+  });
+
   it('says when a hop does not add up', async () => {
     const tenant = await api.rows.tenant();
     const uuid = await api.rows.board(tenant);

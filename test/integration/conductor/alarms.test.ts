@@ -3,6 +3,9 @@ import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../../../common/db/database.ts';
+import { findEnabledRules } from '../../../common/db/queries/alarm-rules.ts';
+import { createMembers } from '../../../conductor/alarms/members.ts';
+import { sweepTenant } from '../../../conductor/alarms/sweep.ts';
 import { createConsumerMemory } from '../../../wamp-agent/ingest/consumers.ts';
 import { createIngest } from '../../../wamp-agent/ingest/ingest.ts';
 import { createNewestAt } from '../../../wamp-agent/ingest/newest-at.ts';
@@ -292,6 +295,65 @@ describe('several conductors', () => {
     const [row] = await db.all<AlarmRecord>('SELECT * FROM alarms WHERE rule_id = ?', [rule]);
     const twin = { ...row, id: '00000000-0000-4000-8000-000000000000', evidence: '{}' };
     await expect(db.connection.query('INSERT INTO alarms SET ?', [twin])).rejects.toThrow(/uq_alarms_open/);
+  });
+});
+
+describe('sweeps', () => {
+  it('are done by one conductor each minute, and by each after a change of rules', async () => {
+    await db.rule(tenant, {});
+    const transactions = async () => {
+      let count = 0;
+      await sweepTenant(tenant, {
+        write(work) {
+          count += 1;
+          return db.database.transaction(work);
+        },
+        quotas: {},
+        onWritten: () => undefined,
+        check: () => undefined,
+      });
+      return count;
+    };
+    expect(await transactions()).toBeGreaterThan(1);
+    expect(await transactions()).toBe(1);
+    await db.connection.query('UPDATE alarm_rule_sets SET swept_at = swept_at - INTERVAL 2 MINUTE');
+    expect(await transactions()).toBeGreaterThan(1);
+    expect(await transactions()).toBe(1);
+    await db.rule(tenant, {});
+    expect(await transactions()).toBeGreaterThan(1);
+  });
+});
+
+describe('members of a target', () => {
+  it('are remembered for ten seconds, and asked for once for rules with the same target', async () => {
+    let now = 0;
+    let asked = 0;
+    const members = createMembers(() => now);
+    const label = { board_uuid: board, tenant_id: tenant, label_key: 'site', label_value: 'a' };
+    await db.connection.query('INSERT INTO board_labels SET ?', [label]);
+    const ids = [
+      await db.rule(tenant, { target: { selector: 'site=a' } }),
+      await db.rule(tenant, { target: { selector: 'site=a' } }),
+    ];
+    const rules = await db.database.read((manager) => findEnabledRules(manager, tenant));
+    const find = () =>
+      db.database.read(async (manager) => {
+        const counting = Object.assign(Object.create(manager) as EntityManager, {
+          query: (sql: string, values: unknown[]) => {
+            asked += 1;
+            return manager.query(sql, values);
+          },
+        });
+        const found = await members.find(counting, rules, [board]);
+        return ids.map((id) => found.get(id)?.has(board));
+      });
+    expect(await find()).toEqual([true, true]);
+    await db.connection.query('DELETE FROM board_labels WHERE board_uuid = ?', [board]);
+    now = 9999;
+    expect(await find()).toEqual([true, true]);
+    expect(asked).toBe(1);
+    now = 10_000;
+    expect(await find()).toEqual([false, false]);
   });
 });
 
