@@ -168,7 +168,7 @@ export function createSinkHandlers(
         requireVersion(expected, current.version);
         // What was laid over another version than this would undo that one's change.
         requireVersion(before.version, current.version);
-        await updateRow(manager, 'sinks', { id: before.id }, values);
+        await updateRow(manager, 'sinks', { id: before.id }, { ...values, retry_at: null });
         await auditSink(manager, request, current, {
           fields: Object.keys(request.body).filter((field) => field !== 'version'),
         });

@@ -28,19 +28,27 @@ export interface SinkRow {
   batchSize: number;
   maxAgeMs: number;
   state: string;
-  /** Null while nothing is waited for: a test or a replay clears it. */
-  retryAt: Date | null;
+  /** How long its target is to be left alone; null when nobody says so: a test, a replay or a change clears it. */
+  retryInMs: number | null;
   version: number;
 }
 
 export async function findSink(manager: EntityManager, id: string): Promise<SinkRow | undefined> {
   const [row] = (await manager.query(
     `SELECT id, tenant_id AS tenantId, name, kind, settings, secrets, filter, batch_size AS batchSize,
-            max_age_ms AS maxAgeMs, state, retry_at AS retryAt, version
+            max_age_ms AS maxAgeMs, state, version,
+            GREATEST(0, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(3), retry_at) / 1000) AS retryInMs
      FROM sinks WHERE id = ?`,
     [id],
   )) as (Omit<SinkRow, 'settings' | 'filter'> & { settings: unknown; filter: unknown })[];
-  return row && { ...row, settings: fromJsonColumn(row.settings), filter: fromJsonColumn(row.filter) };
+  if (!row) return undefined;
+  const { settings, filter, retryInMs } = row;
+  return {
+    ...row,
+    settings: fromJsonColumn(settings),
+    filter: fromJsonColumn(filter),
+    retryInMs: retryInMs === null ? null : Number(retryInMs),
+  };
 }
 
 export async function findBoardNames(

@@ -177,7 +177,7 @@ export async function runSink(options: WorkerOptions): Promise<void> {
       await nap.sleep(Math.min(lookMs, until - performance.now()));
       if (nap.isWoken()) await new Promise((resolve) => setTimeout(resolve, Math.min(100, waitMs)));
       const now = await database.read((manager) => findSink(manager, sinkId));
-      if (now?.version !== version || now.retryAt === null) return;
+      if (now?.version !== version || now.retryInMs === null) return;
     }
   }
 
@@ -270,6 +270,12 @@ export async function runSink(options: WorkerOptions): Promise<void> {
       if (!sink) last = undefined;
       if (sink?.state !== 'active') return;
       last = sink;
+      const { retryInMs } = sink;
+      // Who held it before was told to wait.
+      if (!opened && retryInMs) {
+        await rest(() => waitOrWord(sink, retryInMs));
+        continue;
+      }
       let parts: Awaited<ReturnType<typeof open>>;
       try {
         parts = await open(sink);

@@ -247,6 +247,8 @@ describe('a sink', () => {
         ['PATCH', ''],
         ['DELETE', ''],
         ['POST', '/pause'],
+        ['POST', '/resume'],
+        ['POST', '/dead-letters/replay'],
         ['POST', '/test'],
         ['GET', '/dead-letters'],
         ['DELETE', '/dead-letters'],

@@ -99,6 +99,22 @@ describe('delivery to InfluxDB v2', () => {
     await expectBalance(sink, { delivered: 60, rejected: 0, lost: 0, failing_since: null });
   });
 
+  it('leaves it alone as long as it asked for, also when another conductor takes over', async () => {
+    const influx = await startInfluxV2((_values, call) =>
+      call === 0 ? refuse(503, 'unavailable', 'later', { 'retry-after': '2' }) : kept,
+    );
+    const sink = await influxSink(influx.settings);
+    await sink.store(20);
+    const first = startOne();
+    await until('it is seen as failing', async () => (await sink.row()).failing_since !== null);
+    await first.stop();
+    startOne();
+    await allGone(sink);
+    const [refused, next] = influx.calls;
+    expect((next?.at ?? 0) - (refused?.at ?? 0)).toBeGreaterThan(1900);
+    expect(influx.stored()).toEqual(numbers(1, 20));
+  });
+
   it('gets on with a target that takes few requests at a time, each of them small', async () => {
     const influx = await startInfluxV2((values, call) => {
       if (call % 4 === 3) return refuse(429, 'too many requests', 'slow', { 'retry-after': '0' });
