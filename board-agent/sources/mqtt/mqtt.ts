@@ -154,7 +154,9 @@ export function createMqttSource(settings: MqttSourceSettings, context: SourceCo
     start() {
       if (running) return;
       const abort = new AbortController();
-      setFault('not connected yet');
+      // As each start is, so nobody is warned.
+      fault = 'not connected yet';
+      door.setFault(fault);
       const parts = [run(abort.signal), keepSaving(abort.signal)];
       running = { abort, ended: Promise.all(parts).then(() => undefined) };
     },

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Agent, createAgent } from '../../../board-agent/agent.ts';
+import { systemClock } from '../../../board-agent/clock.ts';
 import { diagnose, type Finding } from '../../../board-agent/commands/diagnose.ts';
 import { enrol } from '../../../board-agent/commands/enrol.ts';
 import { formatStatus, readStatus } from '../../../board-agent/commands/status.ts';
@@ -70,10 +71,10 @@ function offerCode(boardUuid: string = randomUUID()) {
 const enrolWith = (code: string, urls = [router.url]) =>
   enrol({ stateDir, urls, code, realm: router.realm, say: () => {}, patienceMs: 0 });
 
-async function startAgent(settings = simulated): Promise<Agent> {
+async function startAgent(settings = simulated, clock = systemClock): Promise<Agent> {
   const identity = findIdentity(stateDir);
   if (!identity) throw new Error('not enrolled');
-  const agent = createAgent({ stateDir, identity, settings, logger: silent });
+  const agent = createAgent({ stateDir, identity, settings, logger: silent, clock });
   agents.push(agent);
   await agent.start();
   return agent;
@@ -243,6 +244,22 @@ describe('a running agent', () => {
     expect(seqs).toEqual(seqs.map((_, index) => index + 1));
     expect(server.gaps).toEqual([]);
     expect(new Set(server.readings.map((each) => each.epoch)).size).toBe(1);
+  });
+
+  it('dates readings right while the clock of its host is a day off, in both directions', async () => {
+    let aheadMs = 0;
+    const settings = parseSettings({ sources: [{ kind: 'system', intervalMs: 250 }] });
+    const agent = await startAgent(settings, { ...systemClock, now: () => Date.now() + aheadMs });
+    await online(agent);
+    const seqs = () => server.readings.map((each) => each.seq);
+    for (const days of [0, 1, -1, 0]) {
+      aheadMs = days * 86_400_000;
+      const before = server.readings.length;
+      await until('readings', () => server.readings.length > before + 10);
+      const apart = server.readings.slice(before).map((each) => Math.abs(each.at - Date.now()));
+      expect(Math.max(...apart)).toBeLessThan(10_000);
+    }
+    expect(seqs()).toEqual(seqs().map((_, index) => index + 1));
   });
 
   it('says hello with the new epoch before it sends from a spool that was replaced', async () => {
