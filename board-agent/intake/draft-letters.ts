@@ -20,10 +20,17 @@ export interface LettersDraft {
   removeLetter(letter: LetterLabel & { id: number }, becomes: 'rejected' | 'nothing'): void;
   /** The same message, for another reason. What it was before is still counted. */
   changeLetter(letter: DeadLetter, next: Pick<DeadLetter, 'reason' | 'detail' | 'module'>): void;
-  /** The oldest go when there are too many. Answers with how many went. */
+  /**
+   * The oldest go when there are too many, and what waits for a decision last: whoever sends rubbish must
+   * not push it out. Answers with how many went.
+   */
   evict(): number;
   adopt(): void;
 }
+
+const oldest = 'SELECT id, source, reason, module FROM dead_letters ORDER BY id LIMIT 100';
+const oldestDead = `SELECT id, source, reason, module FROM dead_letters
+  WHERE reason <> 'quarantined' ORDER BY id LIMIT 100`;
 
 export function createLettersDraft(
   state: IntakeState,
@@ -75,13 +82,18 @@ export function createLettersDraft(
       book({ ...next, source: letter.source }, 1);
     },
     evict() {
-      const sql = 'SELECT id, source, reason, module FROM dead_letters ORDER BY id LIMIT 1';
       let evicted = 0;
-      while (letters > deadLetterLimits.letters || bytes > mostBytes) {
-        const oldest = prepared(db, sql).get() as unknown as (LetterLabel & { id: number }) | undefined;
-        if (!oldest) break;
-        removeLetter(oldest, 'rejected');
-        evicted += 1;
+      const isOver = () => letters > deadLetterLimits.letters || bytes > mostBytes;
+      for (const sql of [oldestDead, oldest]) {
+        while (isOver()) {
+          const rows = prepared(db, sql).all() as unknown as (LetterLabel & { id: number })[];
+          if (rows.length === 0) break;
+          for (const row of rows) {
+            if (!isOver()) break;
+            removeLetter(row, 'rejected');
+            evicted += 1;
+          }
+        }
       }
       return evicted;
     },

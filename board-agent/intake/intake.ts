@@ -8,9 +8,9 @@ import type { ModuleReport, ModulesAnswer, SourceReport } from '../../common/wam
 import type { Clock } from '../clock.ts';
 import type { Spool } from '../spool/spool.ts';
 import { type Arrival, apply } from './apply.ts';
+import { applyDecisions } from './apply-decisions.ts';
 import { createCounts } from './counts.ts';
 import type { DeadLetter, LetterTotals } from './dead-letters.ts';
-import { applyDecisions } from './decisions.ts';
 import type { SlowDecoder } from './decoders/file.ts';
 import { reportOf } from './devices.ts';
 import type { Draft } from './draft.ts';

@@ -148,6 +148,21 @@ describe('dead letters', () => {
     expect(counts()).toMatchObject({ received: flood.length, rejected: flood.length });
   });
 
+  it('that wait for a decision are not pushed out by rubbish, and go last', async () => {
+    bench = createBench({}, { letterBytes: 20_000 });
+    for (let seq = 1; seq <= 5; seq += 1) await bench.door.take(reading('stranger', seq, { v: 1 }));
+    for (let index = 0; index < 40; index += 1) await bench.door.take(message('x'.repeat(1000)));
+    expect(bench.intake.stats().deadLetters.byReason).toMatchObject({ quarantined: 5 });
+    expect(counts()).toMatchObject({ received: 45, rejected: 40, waiting: 5 });
+    for (let seq = 6; seq <= 45; seq += 1)
+      await bench.door.take(reading('stranger', seq, { v: 'x'.repeat(1000) }));
+    const { byReason, bytes } = bench.intake.stats().deadLetters;
+    expect(byReason.undecodable).toBe(0);
+    expect(bytes).toBeLessThanOrEqual(20_000);
+    expect(counts()).toMatchObject({ received: 85, waiting: byReason.quarantined });
+    expect(await call('dead_letters', { limit: 1 })).not.toMatchObject({ letters: [{ id: 1 }] });
+  });
+
   it('of a source that the settings have no more stay, or are given up when they waited', async () => {
     bench = createBench();
     await bench.door.take(reading('stranger', 1, { v: 1 }));
