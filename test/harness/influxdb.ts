@@ -70,10 +70,7 @@ export async function startInfluxdb(options: TestInfluxdbOptions = {}): Promise<
     url,
     query,
     createDatabase: async (name) => void (await query(`CREATE DATABASE "${name}"`)),
-    async restart() {
-      await life.down();
-      await life.up();
-    },
+    restart: life.restart,
     down: life.down,
     up: life.up,
     kill: life.kill,

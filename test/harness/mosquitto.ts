@@ -102,10 +102,7 @@ export async function startMosquitto(options: TestMosquittoOptions = {}): Promis
         .split('\n')
         .map((line) => JSON.parse(line) as { topic: string; payload: string });
     },
-    async restart() {
-      await life.down();
-      await life.up();
-    },
+    restart: life.restart,
     down: life.down,
     up: life.up,
     kill: life.kill,

@@ -55,10 +55,7 @@ export async function startNodeRed(options: { packages?: readonly string[] } = {
     admin,
     deploy: async (flows) => void (await admin('POST', '/flows', { flows })),
     inject: async (nodeId) => void (await admin('POST', `/inject/${nodeId}`)),
-    async restart() {
-      await life.down();
-      await life.up();
-    },
+    restart: life.restart,
     stop: life.stop,
   };
 }

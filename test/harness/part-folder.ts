@@ -10,6 +10,7 @@ export interface PartLife {
   up(): Promise<void>;
   /** Ends it; what it keeps stays in the folder. */
   down(): Promise<void>;
+  restart(): Promise<void>;
   /** Kills it; it is started again by itself, as a service manager would. */
   kill(signal?: NodeJS.Signals): void;
   pid(): number | undefined;
@@ -46,6 +47,10 @@ export async function startPart(name: string, create: (dir: string) => Promise<P
     dir,
     up,
     down,
+    async restart() {
+      await down();
+      await up();
+    },
     stop,
     pid,
     kill(signal = 'SIGKILL') {
