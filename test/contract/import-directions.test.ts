@@ -21,6 +21,7 @@ const allowed: Record<string, { folders: string[]; packages?: RegExp; not?: RegE
       'common/alarms',
       'common/operations',
       'common/runtime',
+      'common/sinks',
       'common/wamp',
       'migrations',
     ],
