@@ -6,7 +6,7 @@ import type { SinkDeadLetter, StoredSink } from '../../common/db/entities/sinks.
 import { fromJsonColumn } from '../../common/db/json-column.ts';
 import { findStandings, noStanding, type OutboxStanding } from '../../common/db/queries/outbox.ts';
 import { AppError } from '../../common/runtime/app-error.ts';
-import { sinkLimits } from '../../common/sinks/settings.ts';
+import { type SinkKind, sinkLimits } from '../../common/sinks/settings.ts';
 import type { Schemas } from '../http/operation.ts';
 import type { PageRequest } from '../http/paging.ts';
 
@@ -14,6 +14,7 @@ export interface SinkRow
   extends Omit<StoredSink, 'tenantId' | 'secrets'>,
     Pick<ReadingConsumer, 'taken' | 'lost' | 'lostAt'> {
   tenant: string;
+  kind: SinkKind;
   hasSecrets: number;
   standing: OutboxStanding;
 }

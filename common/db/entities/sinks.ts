@@ -1,7 +1,6 @@
 /** Where readings flow on to, and what was refused there. */
 import { EntitySchema } from 'typeorm';
 import type { JsonObject } from '../../runtime/guards.ts';
-import type { SinkKind } from '../../sinks/settings.ts';
 import { ascii, big, json, nullable, text, time, uuid, whole } from './columns.ts';
 import { goesWith, ofTenant } from './foreign-keys.ts';
 
@@ -9,7 +8,8 @@ export interface StoredSink {
   id: string;
   tenantId: string;
   name: string;
-  kind: SinkKind;
+  /** As in common/sinks/settings.ts. */
+  kind: string;
   settings: JsonObject;
   /** JSON, encrypted. */
   secrets: Buffer | null;
