@@ -66,7 +66,9 @@ function decide(draft: Draft, context: ApplyContext, arrival: Arrival): IntakeOu
   const queued = letter ? undefined : prepared.modules.find((module) => draft.heldBy(module) > 0);
   if (entry.state === 'quarantined' || queued !== undefined) {
     const module = entry.state === 'quarantined' ? entry.module : queued;
-    for (const each of devicesOf(draft, context, arrival, prepared)) noteSeen(each, arrival);
+    const devices = devicesOf(draft, context, arrival, prepared);
+    for (const each of devices) noteSeen(each, arrival);
+    if (devices[0] && !letter) draft.noteRate(devices[0]);
     const detail =
       queued === undefined ? `'${module}' waits for a decision` : `'${module}' has messages before it`;
     return bury(draft, arrival, 'quarantined', detail, module);

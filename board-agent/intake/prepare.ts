@@ -11,7 +11,7 @@ import {
   readingsLimits,
   type StreamDeclaration,
 } from '../../common/wamp/readings.ts';
-import type { Reading } from '../spool/spool.ts';
+import type { Reading } from '../spool/reading.ts';
 import { decoderLimits } from './decoders/decoder-kind.ts';
 import { longestPath } from './pattern.ts';
 import type { CompiledRule, FindRule } from './rules.ts';

@@ -5,7 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { AppError } from '../../common/runtime/app-error.ts';
 import { isDiskFault } from '../state/sqlite-file.ts';
-import type { Reading } from './spool.ts';
+import type { Reading } from './reading.ts';
 
 export interface SpoolTransaction {
   readonly db: DatabaseSync;

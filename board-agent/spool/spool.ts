@@ -14,23 +14,17 @@
  * throws out of here: readings wait in memory, then are counted as lost.
  */
 import type { Logger } from '../../common/runtime/logger.ts';
-import type { ReadingsBatch, ReadingValue, StreamDeclaration } from '../../common/wamp/readings.ts';
+import type { ReadingsBatch } from '../../common/wamp/readings.ts';
 import type { Clock } from '../clock.ts';
 import { isFull, usedBytes, vacuum } from '../state/sqlite-file.ts';
 import { type Append, refuseAll, type Settled, type SpoolWork, settle, unavailable } from './appends.ts';
 import { readBatch } from './batch.ts';
+import type { Reading } from './reading.ts';
 import { createReconciler } from './reconcile.ts';
 import { countMissing, moveToRefused } from './rows.ts';
 import { createStore } from './store.ts';
 import { dropOldest, type SpoolLimits } from './trim.ts';
 import { createWriter } from './writer.ts';
-
-export interface Reading {
-  stream: StreamDeclaration;
-  /** Epoch milliseconds. */
-  at: number;
-  value: ReadingValue;
-}
 
 export interface SpoolOptions {
   path: string;

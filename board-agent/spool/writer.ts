@@ -14,7 +14,7 @@ import {
 import { toStored } from './batch.ts';
 import type { SpoolState } from './database.ts';
 import { firstPromised, recordPromised } from './promised.ts';
-import type { Reading } from './spool.ts';
+import type { Reading } from './reading.ts';
 import type { Store } from './store.ts';
 import { createStreamIds } from './streams.ts';
 import { firstSeq, recordGap, type SpoolLimits, trimByAge, trimByBytes } from './trim.ts';

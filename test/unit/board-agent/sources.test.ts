@@ -9,7 +9,7 @@ import { procedurePrefix } from '../../../board-agent/sources/procedure-prefix.t
 import type { SimulatedStreamSettings } from '../../../board-agent/sources/simulated/settings.ts';
 import { createWaveform } from '../../../board-agent/sources/simulated/waveforms.ts';
 import type { Source } from '../../../board-agent/sources/source.ts';
-import type { Reading } from '../../../board-agent/spool/spool.ts';
+import type { Reading } from '../../../board-agent/spool/reading.ts';
 import { parseContracts, procedureNamePattern } from '../../../common/wamp/contract.ts';
 import { isReservedProcedure } from '../../../common/wamp/uris.ts';
 import { createFakeClock, type FakeClock, silent } from './fakes.ts';

@@ -45,6 +45,15 @@ describe('a device that sends too much', () => {
     expect(bench.intake.sources()).toMatchObject([{ received: 1651, stored: 301, rejected: 1350 }]);
   });
 
+  it('is held to its share while somebody has to decide about it, too', async () => {
+    bench = createBench({ maxPerSecond: 5 });
+    const take = () => bench.door.take(reading('stranger', undefined, { v: 1 }));
+    const results = await statuses(Array.from({ length: 60 }, take));
+    expect(results.filter((each) => each === 'held')).toHaveLength(50);
+    expect(results.filter((each) => each === 'refused')).toHaveLength(10);
+    expect(bench.intake.sources()).toMatchObject([{ received: 60, waiting: 50, rejected: 10 }]);
+  });
+
   it('hears how long to wait', async () => {
     bench = createBench({ maxPerSecond: 1 }, { ownerOf: () => 'field' });
     const take = () => bench.door.take(reading('n1', undefined, { v: 1 }));
