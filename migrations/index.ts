@@ -7,6 +7,7 @@ import { ReadingsOutbox20261128030000 } from './20261128030000-readings-outbox.t
 import { Sinks20261128040000 } from './20261128040000-sinks.ts';
 import { BoardBacklogs20261128050000 } from './20261128050000-board-backlogs.ts';
 import { Authors20261128080000 } from './20261128080000-authors.ts';
+import { AlarmsBySeverity20261128090000 } from './20261128090000-alarms-by-severity.ts';
 
 export const migrations = [
   FirstSet20261122000000,
@@ -17,4 +18,5 @@ export const migrations = [
   Sinks20261128040000,
   BoardBacklogs20261128050000,
   Authors20261128080000,
+  AlarmsBySeverity20261128090000,
 ];

@@ -194,6 +194,7 @@ export const AlarmEntity = new EntitySchema<StoredAlarm>({
     { name: 'ix_alarms_board', columns: ['boardUuid', 'id'] },
     { name: 'ix_alarms_cleared', columns: ['clearedAt'] },
     { name: 'ix_alarms_severity', columns: ['open', 'severity'] },
+    { name: 'ix_alarms_tenant_severity', columns: ['tenantId', 'severity', 'id'] },
   ],
   foreignKeys: ofTenant('fk_alarms_tenant'),
 });
