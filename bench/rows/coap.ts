@@ -16,7 +16,7 @@ import { createResult, type Result } from '../results.ts';
 
 const posts = 20_000;
 const width = 128;
-const rounds = 3;
+const rounds = 5;
 const sampleMs = 250;
 
 export async function measureCoap(context: BenchContext): Promise<Result[]> {
