@@ -21,7 +21,7 @@ import { createResult, type Result } from '../results.ts';
 
 const messages = 20_000;
 const devices = 20;
-const rounds = 3;
+const rounds = 5;
 const topic = 'bench/readings';
 /** Asking costs the agent two milliseconds. */
 const patience = { timeoutMs: 120_000, everyMs: 50 };

@@ -21,8 +21,9 @@ interface Row {
   unit: string;
 }
 
-/** Bytes of a batch beside its streams and readings. */
+/** Bytes of a batch beside its streams and readings, and of a reading beside its numbers and its value. */
 const envelopeBytes = 300;
+const punctuationBytes = '[,,],'.length;
 
 /** SQLite has no boolean. */
 export function toStored(value: ReadingValue): number | string {
@@ -53,18 +54,19 @@ export function readBatch(
   let bytes = envelopeBytes;
   for (const row of rows) {
     if (row.seq !== first.seq + readings.length) break;
-    const isNew = !indexes.has(row.stream);
-    const declaration = { name: row.name, type: row.type, unit: row.unit };
-    const tuple: ReadingTuple = [
-      indexes.get(row.stream) ?? streams.length,
-      row.at,
-      fromStored(row.type, row.value),
-    ];
-    bytes += jsonBytes(tuple) + (isNew ? jsonBytes(declaration) : 0);
-    if (isNew && streams.length === readingsLimits.batchStreams) break;
+    const known = indexes.get(row.stream);
+    const index = known ?? streams.length;
+    const value = fromStored(row.type, row.value);
+    bytes += `${index}${row.at}`.length + punctuationBytes + valueBytes(value);
+    let declaration: StreamDeclaration | undefined;
+    if (known === undefined) {
+      if (streams.length === readingsLimits.batchStreams) break;
+      declaration = { name: row.name, type: row.type, unit: row.unit };
+      bytes += jsonBytes(declaration);
+    }
     if (bytes > readingsLimits.batchBytes && readings.length > 0) break;
-    if (isNew) indexes.set(row.stream, streams.push(declaration) - 1);
-    readings.push(tuple);
+    if (declaration) indexes.set(row.stream, streams.push(declaration) - 1);
+    readings.push([index, row.at, value]);
   }
   const reason = first.seq > state.ackedSeq + 1 ? lossReason(db, state.ackedSeq, first.seq) : undefined;
   return { epoch: state.epoch, from: first.seq, streams, readings, ...(reason && { lost: { reason } }) };
@@ -72,6 +74,11 @@ export function readBatch(
 
 function jsonBytes(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value)) + 1;
+}
+
+/** As JSON: only texts are dear to measure. */
+function valueBytes(value: ReadingValue): number {
+  return typeof value === 'string' ? jsonBytes(value) - 1 : String(value).length;
 }
 
 function lossReason(db: DatabaseSync, ackedSeq: number, before: number): string {
