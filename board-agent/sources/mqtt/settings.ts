@@ -100,7 +100,7 @@ export const schema = {
       type: 'integer',
       minimum: 1,
       maximum: 4000,
-      default: 250,
+      default: 128,
     },
     keepAliveSeconds: {
       description: 'A broker that is silent for longer than one and a half times this is gone.',
