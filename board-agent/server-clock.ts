@@ -23,6 +23,7 @@ const longestStepMs = 60_000;
 /** Clocks of the server's machines differ a little among themselves. */
 const toleranceMs = 2000;
 
+/** Asking the host for its uptime is dear: once in so long is enough. */
 const lookForSleepMs = 1000;
 
 export function createServerClock(clock: Clock): ServerClock {

@@ -65,6 +65,7 @@ export function createWorker(options: WorkerOptions): Worker {
     running = true;
     while (queue.length > 0) {
       try {
+        // Sockets give some dozens of messages a turn, and a commit costs as much for more of them.
         await nextTurn();
         const { draft, results } = await spool.append(runBatch);
         options.onAdopted(draft.adopt());

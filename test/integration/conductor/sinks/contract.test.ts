@@ -4,23 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTarget } from '../../../../conductor/sinks/kinds.ts';
 import type { SinkPoint, SinkTarget, WriteOutcome } from '../../../../conductor/sinks/sink-kind.ts';
 import { until } from '../../../harness/until.ts';
-import {
-  fileStand,
-  influxStand,
-  influxV2Stand,
-  mqttStand,
-  pointOf,
-  type Stand,
-  webhookStand,
-} from './support.ts';
-
-const stands = {
-  'influx v1': influxStand,
-  'influx v2': influxV2Stand,
-  webhook: webhookStand,
-  mqtt: mqttStand,
-  file: fileStand,
-};
+import { pointOf, type Stand, stands } from './support.ts';
 
 describe.each(Object.entries(stands))('a sink of kind %s', (_name, startStand) => {
   let stand: Stand;

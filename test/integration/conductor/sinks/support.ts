@@ -44,7 +44,7 @@ export function pointOf(seq: number, value: SinkPoint['value'] = seq + 0.5): Sin
 
 const local = { key: 'k', allowPrivate: true, dir: undefined };
 
-export async function influxStand(): Promise<Stand> {
+async function influxStand(): Promise<Stand> {
   const admin = { username: 'writer', password: 'p:ä w' };
   const influx = await startInfluxdb({ admin });
   await influx.createDatabase('lab db');
@@ -120,7 +120,7 @@ const valueOfLine = (line: string) => {
 };
 
 /** v2 as documented: 204; 400 `{code, message}` for a point that does not fit, and then nothing is kept. */
-export async function influxV2Stand(): Promise<Stand> {
+async function influxV2Stand(): Promise<Stand> {
   const kept = new Map<string, unknown>();
   const stub = await startStub((body, headers, path) => {
     if (headers.authorization !== 'Token secret-token')
@@ -147,7 +147,7 @@ export async function influxV2Stand(): Promise<Stand> {
   };
 }
 
-export async function webhookStand(): Promise<Stand> {
+async function webhookStand(): Promise<Stand> {
   const values: unknown[] = [];
   const stub = await startStub((body) => {
     const { points } = JSON.parse(body) as { points: SinkPoint[] };
@@ -168,7 +168,7 @@ export async function webhookStand(): Promise<Stand> {
   };
 }
 
-export async function mqttStand(): Promise<Stand> {
+async function mqttStand(): Promise<Stand> {
   const broker = await startMosquitto({
     tls: true,
     passwords: { sink: 'pass word', reader: 'reader' },
@@ -227,7 +227,7 @@ export async function mqttStand(): Promise<Stand> {
   };
 }
 
-export async function fileStand(): Promise<Stand> {
+async function fileStand(): Promise<Stand> {
   const root = await mkdtemp(join(tmpdir(), 'boardwalk-sinks-'));
   const dir = join(root, 'sinks');
   return {
@@ -255,3 +255,12 @@ export async function fileStand(): Promise<Stand> {
     stop: () => rm(root, { recursive: true, force: true }),
   };
 }
+
+/** A target of each kind that a sink can have, by what it is called in tests. */
+export const stands = {
+  'influx v1': influxStand,
+  'influx v2': influxV2Stand,
+  webhook: webhookStand,
+  mqtt: mqttStand,
+  file: fileStand,
+};

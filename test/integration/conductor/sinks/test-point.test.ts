@@ -7,15 +7,7 @@ import { startTestApi, type TestApi } from '../../../harness/api.ts';
 import { until } from '../../../harness/until.ts';
 import { silent } from '../support.ts';
 import { sinkConfig } from './delivery-support.ts';
-import {
-  fileStand,
-  influxStand,
-  influxV2Stand,
-  mqttStand,
-  type Stand,
-  startStub,
-  webhookStand,
-} from './support.ts';
+import { type Stand, stands, startStub } from './support.ts';
 
 let api: TestApi;
 let database: Database;
@@ -63,14 +55,6 @@ const sinkWhere = (what: string, id: string, holds: (sink: TestApiSink) => boole
   });
 // biome-ignore lint/suspicious/noExplicitAny: looked into by expectations
 type TestApiSink = any;
-
-const stands = {
-  'influx v1': influxStand,
-  'influx v2': influxV2Stand,
-  webhook: webhookStand,
-  mqtt: mqttStand,
-  file: fileStand,
-};
 
 describe('the test point of a sink', () => {
   it.each(Object.entries(stands))(
